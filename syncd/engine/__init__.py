@@ -1,0 +1,1 @@
+"""The way of a message: receive, translate, dispatch, reconcile. Knows platforms only by their interface."""

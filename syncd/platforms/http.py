@@ -1,0 +1,121 @@
+"""The HTTP client that platforms send with: one request, no retry, and an exact word on whether bytes were written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from syncd.model.sending import MaybeSent, NotSent
+
+MAX_ANSWER = 4 * 1024 * 1024
+"""Bytes of an answer that are read before it is refused (G9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, read whole. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text, for people: at most 1,000 characters."""
+        return self.body[:4000].decode("utf-8", "replace")[:1000]
+
+    @property
+    def retry_after(self) -> float | None:
+        """`Retry-After` in seconds where it is a number (RFC 9110 §10.2.3), else None."""
+        try:
+            return max(0.0, float(self.headers["retry-after"]))
+        except (KeyError, ValueError):
+            return None
+
+
+class _Written:
+    """Set once the request's head goes to the socket; told by the client's trace, not guessed from the exception."""
+
+    __slots__ = ("yes",)
+
+    def __init__(self) -> None:
+        self.yes = False
+
+
+async def _on_headers_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+    written = context.trace_request_ctx
+    if written is not None:
+        written.yes = True
+
+
+def trace_config() -> aiohttp.TraceConfig:
+    """The trace that `Http` needs on its session."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_on_headers_sent)
+    return trace
+
+
+class Http:
+    """Requests for one account over a shared session (which must carry `trace_config()`)."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, timeout: float = 30.0) -> None:
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(10.0, timeout))
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        params: list[tuple[str, str]] | None = None,
+        data: bytes | aiohttp.FormData | None = None,
+    ) -> Answer:
+        """One request, one answer; redirects are answers, not followed.
+
+        Raises `NotSent` when no byte was written, `MaybeSent` when some were and no whole answer came.
+        """
+        written = _Written()
+        try:
+            async with self._session.request(
+                method,
+                url,
+                headers=headers,
+                params=params,
+                data=data,
+                timeout=self._timeout,
+                allow_redirects=False,
+                trace_request_ctx=written,
+            ) as response:
+                body = await _read(response)
+                return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+            what = _describe(error)
+            if written.yes:
+                raise MaybeSent(f"no whole answer after the request was written: {what}") from error
+            raise NotSent(f"not connected: {what}") from error
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if length is not None and length <= MAX_ANSWER and "Content-Encoding" not in response.headers:
+        return await response.read()
+    chunks = bytearray()
+    async for chunk in response.content.iter_chunked(65536):
+        chunks += chunk
+        if len(chunks) > MAX_ANSWER:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {MAX_ANSWER} bytes")
+    return bytes(chunks)
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return "timed out"
+    # An aiohttp error's text can hold the URL, and with it a secret; its class and the OS error cannot.
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else ""
+    return f"{type(error).__name__} {reason}".strip()
