@@ -23,3 +23,5 @@ class Capabilities:
     """Has `open_session`."""
     registers_hooks: bool = False
     """Has `register_hooks`."""
+    echoes_challenge: bool = False
+    """Its set-up check may call a webhook address with `hub.challenge`, which is to be sent back."""

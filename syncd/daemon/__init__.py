@@ -1,0 +1,1 @@
+"""The daemon: wires the parts, runs them, and stops them in the right order."""

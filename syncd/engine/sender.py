@@ -1,0 +1,331 @@
+"""The senders: for each account a queue of lanes and a few workers that visit them in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import structlog
+
+from syncd import metrics
+from syncd.engine import reconcile
+from syncd.engine.gate import Gate
+from syncd.engine.ledger import After, Finished, Ledger, ToOpen, ToSend, ToSettle
+from syncd.engine.platform import Platform
+from syncd.model.clock import Clock
+from syncd.model.retry import Verdict, backoff, class_of, verdict
+from syncd.model.sending import AuthFailed, Author, NotSent, Opening, Outgoing, RateLimited, Rejected, SendError, Sent
+from syncd.model.topology import Topology
+from syncd.model.work import Duty, extension_of
+from syncd.store.lanes import NotHeld
+from syncd.store.writer import StoreUnavailable
+
+log = structlog.get_logger("syncd.dispatch")
+
+WORKERS = 64
+"""Lanes of one account that are worked on at once, and its connections."""
+REFUSED_KEY_WAIT = 300.0
+"""Seconds between attempts while an account's key is refused."""
+NO_LINK = Verdict("dead", False, None, "its link is not configured any more")
+
+T = TypeVar("T")
+
+
+class Yard(Protocol):
+    """Where lanes go back to: the dispatcher."""
+
+    def wake(self, lane_id: str, account: str) -> None:
+        """Visit the lane as soon as its turn comes."""
+        ...
+
+    def wake_at(self, lane_id: str, account: str, due_at: datetime) -> None:
+        """Visit the lane then."""
+        ...
+
+    def look_again(self, conversation_id: str) -> None:
+        """Translate the events that wait in this conversation."""
+        ...
+
+
+@dataclass(slots=True)
+class Health:
+    """What the last attempts say of an account."""
+
+    state: str = "up"
+    reason: str = ""
+
+
+class Sender:
+    """Delivers for one account. Lanes take turns; a lane is in one worker's hands at a time."""
+
+    def __init__(
+        self,
+        account: str,
+        platform: Platform,
+        *,
+        finds_sent: bool,
+        rate: float,
+        ledger: Ledger,
+        topology: Topology,
+        yard: Yard,
+        clock: Clock,
+    ) -> None:
+        self.account = account
+        self.health = Health()
+        self.gate = Gate(rate)
+        self._platform = platform
+        self._finds_sent = finds_sent
+        self._ledger = ledger
+        self._topology = topology
+        self._yard = yard
+        self._clock = clock
+        self._queue: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._at_gate: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._active = metrics.lanes_active.labels(account)
+        self._delivery_seconds = metrics.delivery_seconds.labels(account)
+        metrics.account_up.labels(account).set(1)
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._busy)
+
+    def add(self, lane_id: str) -> None:
+        """Visit the lane; once more, if it is being visited now."""
+        if self._draining:
+            return
+        if lane_id in self._busy:
+            self._again.add(lane_id)
+        elif lane_id not in self._queued:
+            self._queued.add(lane_id)
+            self._queue.append(lane_id)
+            if len(self._workers) < min(WORKERS, len(self._queue) + len(self._busy)):
+                worker = asyncio.get_running_loop().create_task(self._work(), name=f"send-{self.account}")
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
+
+    async def drain(self) -> None:
+        """Claim nothing more; return when the sends in flight have their answers recorded."""
+        self._draining = True
+        self._queue.clear()
+        self._queued.clear()
+        for worker in self._at_gate:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(list(self._workers))
+
+    async def _work(self) -> None:
+        while self._queue:
+            lane_id = self._queue.popleft()
+            self._queued.discard(lane_id)
+            self._busy.add(lane_id)
+            self._active.inc()
+            again = False
+            try:
+                again = await self._visit(lane_id)
+            except Exception:
+                # A defect must not take the lane out of the world: the sweep finds it again.
+                log.exception("lane.failed", account=self.account, lane=lane_id)
+            finally:
+                self._active.dec()
+                self._busy.discard(lane_id)
+                again = lane_id in self._again or again
+                self._again.discard(lane_id)
+            if again:
+                self.add(lane_id)
+
+    async def _visit(self, lane_id: str) -> bool:
+        """Do one thing for a lane; whether it has more to do at once."""
+        await self._pass_gate()
+        try:
+            claim = await self._ledger.claim(lane_id)
+        except StoreUnavailable:
+            # Nothing is lost: the delivery is in the database, and the sweep looks for it.
+            return False
+        match claim:
+            case NotHeld():
+                if claim.due_at is not None:
+                    self._yard.wake_at(lane_id, self.account, claim.due_at)
+                return False
+            case ToOpen():
+                return await self._open(claim)
+            case ToSettle():
+                return await self._settle(claim)
+            case ToSend():
+                return await self._send(claim)
+
+    async def _pass_gate(self) -> None:
+        """The one place where a worker may be cancelled: it has claimed nothing yet."""
+        worker: asyncio.Task[None] | None = asyncio.current_task()
+        assert worker is not None
+        self._at_gate.add(worker)
+        try:
+            await self.gate.passed()
+        finally:
+            self._at_gate.discard(worker)
+
+    async def _open(self, claim: ToOpen) -> bool:
+        duty, chat = claim.duty, claim.chat
+        opening = Opening(chat.organization, chat.contact, None, chat.extension, duty.name)
+        try:
+            sessionid = await self._platform.open_session(opening)
+        except SendError as error:
+            await self._surely(lambda: self._ledger.not_opened(claim))
+            log.warning(
+                "session.not_opened", account=self.account, message=duty.message, reason=error.reason, lane=duty.lane_id
+            )
+            return await self._open_failed(claim, error)
+        except BaseException:
+            await self._surely(lambda: self._ledger.not_opened(claim))
+            raise
+        await self._surely(lambda: self._ledger.opened(claim, sessionid))
+        self._well()
+        log.info("session.opened", account=self.account, extension=chat.extension, sessionid=sessionid)
+        return True
+
+    async def _open_failed(self, claim: ToOpen, error: SendError) -> bool:
+        self._ill(error)
+        # An open call says nothing to anybody: to repeat it is safe, and no reason to doubt the message.
+        judged = verdict(
+            error if isinstance(error, Rejected | RateLimited | AuthFailed) else NotSent(error.reason),
+            attempts=1,
+            now=self._clock(),
+            draw=random.random,
+        )
+        if judged.state == "ready" and judged.due_at is not None:
+            due_at = judged.due_at
+            await self._surely(lambda: self._ledger.postpone(claim.duty.lane_id, due_at, judged.why))
+            self._yard.wake_at(claim.duty.lane_id, self.account, due_at)
+            return False
+        finished = Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
+        return await self._finish(finished)
+
+    async def _send(self, claim: ToSend) -> bool:
+        outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
+        at = self._clock()
+        result: Sent | SendError
+        if outgoing is None:
+            result = Rejected(NO_LINK.why)
+        else:
+            try:
+                result = await self._platform.send(outgoing)
+            except SendError as error:
+                result = error
+        now = self._clock()
+        judged = verdict(result, attempts=claim.number, now=now, draw=random.random)
+        if isinstance(result, Sent):
+            self._well()
+            self._delivery_seconds.observe((now - claim.duty.created_at).total_seconds())
+        else:
+            self._ill(result)
+        took_ms = int((now - at).total_seconds() * 1000)
+        return await self._finish(
+            Finished(claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, at, took_ms)
+        )
+
+    async def _settle(self, claim: ToSettle) -> bool:
+        link = self._topology.link(claim.duty.link)
+        outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
+        result: Sent | None = None
+        if link is None or outgoing is None:
+            judged = NO_LINK
+        elif self._finds_sent:
+            try:
+                result, judged = await reconcile.ask(self._platform, claim, outgoing, self._clock)
+            except SendError as error:
+                self._ill(error)
+                judged = reconcile.cannot_ask(error, claim, self._clock)
+        else:
+            judged = reconcile.wait_for_news(claim, link)
+        return await self._finish(
+            Finished(
+                claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, self._clock(), 0
+            )
+        )
+
+    async def _finish(self, finished: Finished) -> bool:
+        # The answer is kept until the database takes it (design §14); only a crash makes it a doubt.
+        after: After = await self._surely(lambda: self._ledger.finish(finished))
+        duty, judged = finished.duty, finished.verdict
+        outcome = class_of(finished.result) if finished.result is not None else judged.state
+        metrics.attempts.labels(self.account, outcome).inc()
+        told = log.info if judged.state in ("sent", "ready") else log.warning
+        told(
+            f"delivery.{judged.state}",
+            account=self.account,
+            link=duty.link,
+            conversation=duty.conversation_id,
+            message=duty.message,
+            delivery=duty.delivery_id,
+            target=duty.target,
+            attempt=finished.number,
+            result=outcome,
+            reason=judged.why,
+        )
+        if after.event_waits:
+            self._yard.look_again(duty.conversation_id)
+        if after.lane.due_at is not None:
+            self._yard.wake_at(duty.lane_id, self.account, after.lane.due_at)
+            return False
+        return after.lane.more
+
+    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
+        tries = 0
+        while True:
+            try:
+                return await write()
+            except StoreUnavailable:
+                tries += 1
+                await asyncio.sleep(min(5.0, backoff(tries, random.random)))
+
+    def _outgoing(self, duty: Duty, sessionid: str | None, spelling: str | None) -> Outgoing | None:
+        link = self._topology.link(duty.link)
+        if link is None:
+            return None
+        extension = extension_of(duty.target)
+        author_extension = None
+        if extension is not None and duty.author is not Author.CONTACT:
+            author_extension = duty.author_extension or link.desk.users[0]
+        return Outgoing(
+            reference=duty.reference,
+            end=link.channel.key if extension is None else link.desk.key,
+            contact=duty.contact,
+            spelling=spelling,
+            text=duty.text,
+            said_at=duty.said_at,
+            author=duty.author,
+            extension=extension,
+            author_extension=author_extension,
+            sessionid=sessionid,
+            name=duty.name,
+        )
+
+    def _well(self) -> None:
+        if self.health.state != "up":
+            log.info("account.up", account=self.account, was=self.health.state)
+            self.health = Health()
+            metrics.account_up.labels(self.account).set(1)
+
+    def _ill(self, error: SendError) -> None:
+        """One line where the account's state changes, none while it stays (design §11)."""
+        state = None
+        if isinstance(error, AuthFailed):
+            state = "unauthorised"
+            self.gate.shut(REFUSED_KEY_WAIT)
+        elif isinstance(error, RateLimited):
+            state = "throttled"
+            self.gate.shut(error.retry_after if error.retry_after is not None else 1.0 + random.random())
+        elif isinstance(error, NotSent):
+            state = "failing"
+        if state is not None and state != self.health.state:
+            log.warning("account." + state, account=self.account, reason=error.reason)
+            self.health = Health(state, error.reason)
+            metrics.account_up.labels(self.account).set(0)

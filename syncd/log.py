@@ -1,0 +1,200 @@
+"""Logging: one line an event, no secret in any of them, and no value that can pass for a line of its own (G12).
+
+Events are stable dotted names with bound ids: `log.get().info("delivery.sent", delivery="…")`. Lines are JSON objects
+(RFC 3339 UTC `ts`, `level`, `event`, then the values) or, on a terminal, text. Other libraries' lines come out the same
+way, with the library's name as `event` and its words as `message`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO, cast
+
+import structlog
+from structlog.processors import format_exc_info
+
+from syncd.redaction import Redactor
+
+Event = MutableMapping[str, Any]
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_DEPTH = 8
+_QUIET = ("sqlalchemy", "asyncio", "aiohttp.access")
+"""Libraries whose finer lines hold rows, paths or nothing of use."""
+
+# C0 and C1 controls, line and paragraph separators, what turns the direction of text around, lone surrogates.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
+_RESET = "\x1b[0m"
+
+
+def configure(
+    format: Literal["auto", "json", "console"] = "auto",  # noqa: A002 - the key's name in the config
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+    *,
+    bodies: bool = False,
+) -> None:
+    """Set up logging for the whole process, the standard library's too. May be called again.
+
+    `auto` is console on a terminal. `secrets` are replaced by `[secret]` wherever they stand, also URL-quoted or in
+    base64. Without `bodies`, keys called `text` are left out at any depth. `stream` is standard error by default.
+    Loggers keep the level that was in force when they were first used.
+    """
+    _sink.stream = stream if stream is not None else sys.stderr
+    terminal = _sink.stream.isatty()
+    console = format == "console" or (format == "auto" and terminal)
+    renderer: Any = _Console(colours=terminal) if console else _render_json
+    cleaner = _Cleaner(Redactor(secrets), bodies=bodies)
+    # Loggers that are in use hold this very list.
+    _chain[:] = [
+        structlog.contextvars.merge_contextvars,
+        _stamp,
+        structlog.processors.format_exc_info,
+        cleaner,
+        renderer,
+    ]
+    structlog.configure(
+        processors=_chain,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _sink,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [*(handler for handler in root.handlers if not isinstance(handler, _Bridge)), _Bridge()]
+    root.setLevel(_LEVELS[level])
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(_LEVELS[level], logging.WARNING))
+    logging.captureWarnings(True)
+
+
+def get(**bound: Any) -> structlog.typing.FilteringBoundLogger:
+    """A logger with ids bound to it. Fit for a module's top: it waits for `configure` until it is first used."""
+    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(**bound))
+
+
+class _Sink:
+    """Whole lines to one stream. Losing a line is better than losing the daemon."""
+
+    def __init__(self) -> None:
+        self.stream: TextIO = sys.stderr
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> None:
+        try:
+            with self._lock:
+                self.stream.write(line + "\n")
+                self.stream.flush()
+        except (OSError, ValueError):
+            pass
+
+    debug = info = warning = warn = error = critical = fatal = msg = log = write
+
+
+_sink: Final = _Sink()
+_chain: Final[list[Any]] = []
+
+
+class _Bridge(logging.Handler):
+    """Lines of other libraries through our processors."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            event: Event = {"event": record.name, "message": record.getMessage()}
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+            method = record.levelname.lower()
+            for processor in _chain:
+                event = processor(None, method, event)
+            _sink.write(cast("str", event))
+        except Exception:
+            self.handleError(record)
+
+
+def _stamp(_logger: Any, method: str, event: Event) -> Event:
+    """Time, level and name first, and not to be forged by a value of the same key."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    level = {"warn": "warning", "exception": "error"}.get(method, method)
+    return {"ts": now, "level": level, "event": event.pop("event", ""), **_without(event, ("ts", "level"))}
+
+
+def _without(event: Event, keys: tuple[str, ...]) -> Event:
+    return {f"{key}_" if key in keys else key: value for key, value in event.items()}
+
+
+class _Cleaner:
+    """Makes every value plain data without secrets."""
+
+    def __init__(self, redactor: Redactor, *, bodies: bool) -> None:
+        self._redact = redactor.redact
+        self._bodies = bodies
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> Event:
+        return cast("Event", self._clean(event, 0))
+
+    def _clean(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._redact(str(value))
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth < _DEPTH:
+            if isinstance(value, Mapping):
+                return {
+                    self._redact(str(key)): self._clean(item, depth + 1)
+                    for key, item in value.items()
+                    if self._bodies or key != "text"
+                }
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._clean(item, depth + 1) for item in value]
+        return self._redact(_words(value))
+
+
+def _words(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: {type(error).__name__}>"
+
+
+def _render_json(_logger: Any, _method: str, event: Event) -> str:
+    # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer.
+    return json.dumps(event, separators=(",", ":"))
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1] if match[0] < "\x7f" else f"\\u{ord(match[0]):04x}", text)
+
+
+class _Console:
+    """`12:00:00.000 info  delivery.sent  delivery=…`; a traceback follows, every line of it behind a bar."""
+
+    def __init__(self, *, colours: bool) -> None:
+        self._colours = colours
+
+    def __call__(self, _logger: Any, _method: str, event: Event) -> str:
+        stamp, level, name = event.pop("ts"), event.pop("level"), _escape(str(event.pop("event")))
+        trace = event.pop("exception", None)
+        shown = f"{level:<8}"
+        if self._colours:
+            shown = f"{_COLOURS.get(level, '')}{shown}{_RESET}"
+        line = " ".join([stamp, shown, name, *(f"{_escape(key)}={_shown(value)}" for key, value in event.items())])
+        if trace is not None:
+            line += "".join(f"\n  | {_escape(part)}" for part in str(trace).split("\n"))
+        return line
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if text == "" or (isinstance(value, str) and re.search(r'[\s"=]', text)):
+        text = json.dumps(text, ensure_ascii=False)
+    return _escape(text)

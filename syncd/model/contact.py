@@ -1,0 +1,44 @@
+"""One name for one contact: E.164 where it is a phone number, else the platform's own address."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import phonenumbers
+
+from syncd.model.facts import ContactForm
+
+_DIGITS = re.compile(r"\+?[0-9]+\Z")
+_FILLERS = str.maketrans("", "", " ()-./\u00a0")
+
+
+@lru_cache(maxsize=65536)
+def canonical(spelling: str, form: ContactForm, region: str) -> str:
+    """The contact's name in syncd. `region` (a CLDR region) says how national numbers are read.
+
+    A number is taken by its length, not looked up: numbers not (yet) in the numbering plans work too. What cannot be
+    a phone number stays as it is spelled.
+    """
+    if form is ContactForm.OPAQUE:
+        return spelling
+    digits = spelling.translate(_FILLERS)
+    if not _DIGITS.match(digits):
+        return spelling
+    if digits.startswith("+"):
+        return digits
+    if digits.startswith("00"):
+        return "+" + digits[2:]
+    if form is ContactForm.INTERNATIONAL:
+        return "+" + digits
+    return _e164(digits, region) or _e164("+" + digits, None) or spelling
+
+
+def _e164(digits: str, region: str | None) -> str | None:
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

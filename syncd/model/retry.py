@@ -1,0 +1,62 @@
+"""What the end of an attempt means for its delivery and its lane (design §8.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError, Sent
+
+FIRST_WAIT = 0.5
+"""Seconds: ceiling of the wait after the first failed attempt; it doubles with each."""
+LONGEST_WAIT = 60.0
+"""Seconds."""
+SETTLE = timedelta(seconds=30)
+"""How long a lane waits for a doubt to be settled (design §14)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is written for a delivery after an attempt."""
+
+    state: str
+    open: bool
+    """Its lane may not go past it."""
+    due_at: datetime | None
+    """The lane waits until then; None: go on at once."""
+    why: str
+    counts: bool = True
+    """The attempt counts."""
+
+
+def backoff(attempts: int, draw: Callable[[], float]) -> float:
+    """Seconds to wait after so many attempts: exponential, full jitter. `draw` gives a number in [0, 1)."""
+    ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempts - 1, 20))
+    return 0.05 + draw() * ceiling
+
+
+def verdict(result: Sent | SendError, *, attempts: int, now: datetime, draw: Callable[[], float]) -> Verdict:
+    """Judge one attempt, the `attempts`-th of its delivery."""
+    match result:
+        case Sent():
+            return Verdict("sent", False, None, "")
+        case RateLimited():
+            wait = result.retry_after if result.retry_after is not None else max(1.0, backoff(attempts, draw))
+            return Verdict("ready", True, now + timedelta(seconds=wait), f"rate limited: {result.reason}", counts=False)
+        case AuthFailed():
+            return Verdict("ready", True, now + timedelta(seconds=1), f"account: {result.reason}", counts=False)
+        case Rejected() | Gone():
+            return Verdict("dead", False, None, result.reason)
+        case MaybeSent():
+            return Verdict("unknown", True, now + timedelta(seconds=1), result.reason)
+        case NotSent() if result.tries is not None and attempts >= result.tries:
+            return Verdict("dead", False, None, f"{result.reason} (after {attempts} tries)")
+        case _:
+            return Verdict("ready", True, now + timedelta(seconds=backoff(attempts, draw)), result.reason)
+
+
+def class_of(result: Sent | SendError) -> str:
+    """The name of the result's class as it stands in `attempt.class` and in metrics, e.g. `maybe_sent`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(result).__name__).lower()

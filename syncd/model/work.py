@@ -1,0 +1,71 @@
+"""What is to be delivered: lanes and duties, and the names of their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.model.sending import Author
+
+CHANNEL = "channel"
+"""Target of a lane: the link's channel end."""
+
+_DESK = "desk:"
+
+
+def desk_target(extension: str) -> str:
+    """Target of a lane: one user's chat."""
+    return _DESK + extension
+
+
+def extension_of(target: str) -> str | None:
+    """The user of a desk target; None for the channel."""
+    return target[len(_DESK) :] if target.startswith(_DESK) else None
+
+
+def lane_id(conversation_id: str, target: str) -> str:
+    """A lane is its conversation and its target."""
+    return f"{conversation_id}/{target}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneName:
+    """A lane and what tells which account serves it."""
+
+    lane_id: str
+    link: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Where sessions live: one user (or shared number) and one contact in one organization of one desk account."""
+
+    account: str
+    organization: str
+    extension: str
+    contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A delivery with all that is needed to carry it out."""
+
+    delivery_id: str
+    lane_id: str
+    target: str
+    reference: str
+    link: str
+    conversation_id: str
+    contact: str
+    spelling: str | None
+    """The contact as the channel last spelled it."""
+    name: str | None
+    message: str
+    seq: int
+    author: Author
+    author_extension: str | None
+    text: str
+    said_at: datetime
+    created_at: datetime
+    """When syncd took the message."""

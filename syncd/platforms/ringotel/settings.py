@@ -1,0 +1,78 @@
+"""Config of a Ringotel account and of a link's desk end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from syncd.secrets import Secret
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class RingotelAccount(BaseModel):
+    """Keys of `[accounts.NAME]` with `platform = "ringotel"`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_key: tuple[Secret, ...]
+    """One secret or a list. Calls use the first; webhooks may carry any (the old one during a rotation)."""
+    base_url: str = Field(default="https://shell.ringotel.co/api", pattern=r"^https?://[^\s/?#]+[^\s?#]*$")
+    webhook_secret: Secret | None = None
+    """Extra path segment of the webhook's address."""
+    resend_on_reopen: bool = False
+    """Send once more into the new session when an answer names one and no message (design §9)."""
+
+    @field_validator("api_key", mode="wrap")
+    @classmethod
+    def _one_or_many(cls, value: Any, handler: Callable[[Any], tuple[Secret, ...]]) -> tuple[Secret, ...]:
+        if isinstance(value, (list, tuple)):
+            return handler(value)
+        try:
+            return handler([value])
+        except ValidationError as error:
+            # Named like the key in the file, which is no list: `api_key`, not `api_key.0`.
+            first = error.errors()[0]
+            raise ValueError(str(first.get("ctx", {}).get("error", first["msg"]))) from None
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, keys: tuple[Secret, ...]) -> tuple[Secret, ...]:
+        if not keys:
+            raise ValueError("the list is empty: give at least one key")
+        for key in keys:
+            if not all("!" <= character <= "~" for character in key.reveal()):
+                raise ValueError(
+                    f"{key.source}: an API key has no spaces, line ends or non-ASCII characters; copy it again"
+                )
+        return keys
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _fits_a_path(cls, secret: Secret | None) -> Secret | None:
+        if secret is not None and not all("!" <= c <= "~" and c not in "/?#%" for c in secret.reveal()):
+            raise ValueError(f"{secret.source}: use letters, digits, - and _ only, it becomes a part of the address")
+        return secret
+
+
+class RingotelEnd(BaseModel):
+    """Keys of a link's `desk` besides `account`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    organization: Name
+    """`orgid`: 20 digits, as text."""
+    users: tuple[Name, ...]
+    """Extensions; a shared number (DID) may stand in a user's place."""
+
+    @field_validator("users")
+    @classmethod
+    def _each_once(cls, users: tuple[str, ...]) -> tuple[str, ...]:
+        if not users:
+            raise ValueError("the list is empty: name at least one extension")
+        twice = sorted({user for user in users if users.count(user) > 1})
+        if twice:
+            raise ValueError(f"name each user once; more than once: {', '.join(twice)}")
+        return users

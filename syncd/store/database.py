@@ -1,0 +1,119 @@
+"""Opening the database: engines, SQLite's settings, and the lock that keeps a second daemon away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the database is. Shown without its password."""
+
+    url: str
+    kind: str
+    """`sqlite` or `postgresql`."""
+
+    @classmethod
+    def of(cls, url: str) -> Location:
+        """From a `database.url`."""
+        return cls(url, "postgresql" if url.startswith("postgres") else "sqlite")
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        database = make_url(self.url).database
+        assert database is not None
+        return Path(database)
+
+    def __repr__(self) -> str:
+        return make_url(self.url).render_as_string(hide_password=True)
+
+    __str__ = __repr__
+
+
+def writing_engine(location: Location) -> Engine:
+    """SQLite's one writing connection: WAL, `synchronous=FULL` (G1), `BEGIN IMMEDIATE`."""
+    engine = create_engine(location.url, poolclass=NullPool, connect_args={"check_same_thread": False, "timeout": 5.0})
+    _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False)
+    return engine
+
+
+def reading_engine(location: Location, *, size: int = 2) -> Engine:
+    """SQLite's readers; they cannot write."""
+    engine = create_engine(
+        location.url,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=10,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+    )
+    _prepare_sqlite(engine, begin="BEGIN", query_only=True)
+    return engine
+
+
+def async_engine(location: Location, *, size: int = 4) -> AsyncEngine:
+    """PostgreSQL over asyncpg."""
+    try:
+        import asyncpg  # noqa: F401
+    except ImportError:
+        raise DatabaseError("PostgreSQL needs the driver: pip install 'syncd[postgres]'") from None
+    url = make_url(location.url).set(drivername="postgresql+asyncpg")
+    return create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=10,
+        connect_args={"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "syncd"}},
+    )
+
+
+def lock_file(location: Location) -> Callable[[], None]:
+    """Be the only process that writes to this SQLite file; returns how to stop being it.
+
+    Raises `DatabaseError` where another process is it. The lock dies with its process.
+    """
+    path = location.path.with_name(location.path.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise DatabaseError(
+            f"another syncd writes to {location.path}: stop it first, or use PostgreSQL for several processes"
+        ) from None
+    return lambda: os.close(handle)
+
+
+def _prepare_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: Any) -> None:
+        # The driver's own transactions begin too late; ours begin in `begun`.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        if query_only:
+            cursor.execute("PRAGMA query_only=ON")
+        else:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA wal_autocheckpoint=4000")
+        cursor.execute("PRAGMA cache_size=-65536")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql(begin)

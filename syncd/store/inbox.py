@@ -1,0 +1,159 @@
+"""Events: stored before they are acknowledged, once, whichever way and however often they come (G1, G2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, update
+
+from syncd.store.dialect import fetch, insert_new, update_rows
+from syncd.store.schema import event
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event as it is stored."""
+
+    id: str
+    account: str
+    key: str
+    end: str
+    via: str
+    body: bytes
+    received_at: datetime
+    window: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as it was stored."""
+
+    id: str
+    account: str
+    key: str
+    end: str
+    body: bytes
+    received_at: datetime
+    conversation_id: str
+
+
+_KEY = (event.c.account, event.c.key)
+_COPY = (event.c.account, event.c.key, event.c.received_at)
+_STORED = (
+    event.c.id,
+    event.c.account,
+    event.c.key,
+    event.c.end,
+    event.c.body,
+    event.c.received_at,
+    event.c.conversation_id,
+)
+_WAITS = event.c.state == "waiting"
+
+
+def store(conn: Connection, arrivals: Sequence[Arrival]) -> set[str]:
+    """Insert the events that are new, as `done`; the ids of those. Of the others a repetition is noted."""
+    known = _seen_lately(conn, [one for one in arrivals if one.window is not None])
+    fresh: dict[tuple[str, str], Arrival] = {}
+    repeated: list[tuple[str, str, datetime]] = []
+    for one in arrivals:
+        key = key_of(one)
+        if one.id in known:
+            repeated.append((one.account, known[one.id], one.received_at))
+        elif (one.account, key) in fresh:
+            repeated.append((one.account, key, one.received_at))
+        else:
+            fresh[one.account, key] = one
+    rows = [
+        {
+            "id": one.id,
+            "account": one.account,
+            "key": key,
+            "end": one.end,
+            "via": one.via,
+            "body": one.body,
+            "received_at": one.received_at,
+            "state": "done",
+            "reason": "",
+            "copies": 1,
+        }
+        for (_, key), one in fresh.items()
+    ]
+    new = insert_new(conn, event, rows, ("account", "key"))
+    repeated += [(account, key, one.received_at) for (account, key), one in fresh.items() if (account, key) not in new]
+    for account, key, at in repeated:
+        conn.execute(
+            update(event)
+            .where(event.c.account == account, event.c.key == key)
+            .values(copies=event.c.copies + 1, last_copy_at=at)
+        )
+    return {one.id for pair, one in fresh.items() if pair in new}
+
+
+def key_of(arrival: Arrival) -> str:
+    """The key that is unique for ever: a windowed one is told apart by the window that it falls into."""
+    if arrival.window is None:
+        return arrival.key
+    return f"{arrival.key}@{_slot(arrival)}"
+
+
+def note(conn: Connection, outcomes: Sequence[tuple[str, str, str, str | None]]) -> None:
+    """Write what became of events: (id, state, reason, conversation)."""
+    update_rows(
+        conn,
+        event,
+        [
+            {"id": one, "state": state, "reason": reason, "conversation_id": conversation_id}
+            for one, state, reason, conversation_id in outcomes
+        ],
+    )
+
+
+def waiting(conn: Connection, conversation_ids: set[str]) -> list[Stored]:
+    """The events that wait in these conversations, in the order of arrival."""
+    rows = fetch(
+        conn,
+        _STORED,
+        (event.c.conversation_id,),
+        sorted(conversation_ids),
+        where=_WAITS,
+        order=(event.c.id,),
+        lock=True,
+    )
+    return [Stored(*row) for row in rows]
+
+
+def waiting_among(conn: Connection, conversation_ids: set[str]) -> set[str]:
+    """Those of the conversations in which an event waits."""
+    rows = fetch(conn, (event.c.conversation_id,), (event.c.conversation_id,), conversation_ids, where=_WAITS)
+    return {row.conversation_id for row in rows}
+
+
+def waiting_conversations(conn: Connection) -> set[str]:
+    """The conversations in which an event waits."""
+    return {row.conversation_id for row in conn.execute(_ALL_WAITING)}
+
+
+_ALL_WAITING = event.select().with_only_columns(event.c.conversation_id).where(_WAITS).distinct()
+
+
+def _seen_lately(conn: Connection, arrivals: Sequence[Arrival]) -> dict[str, str]:
+    """Of windowed events those that an equal one came before, within the window: id -> that one's key."""
+    candidates = {(one.account, f"{one.key}@{_slot(one) - back}") for one in arrivals for back in (0, 1)}
+    there = {(row.account, row.key): row.received_at for row in fetch(conn, _COPY, _KEY, candidates)}
+    found = {}
+    for one in arrivals:
+        assert one.window is not None
+        for back in (0, 1):
+            key = f"{one.key}@{_slot(one) - back}"
+            at = there.get((one.account, key))
+            if at is not None and one.received_at - at < one.window:
+                found[one.id] = key
+    return found
+
+
+def _slot(arrival: Arrival) -> int:
+    assert arrival.window is not None
+    return int(arrival.received_at.timestamp() / arrival.window.total_seconds())

@@ -1,0 +1,371 @@
+"""Lanes and deliveries: claimed by lease, moved head first, completed under a fencing token (G3, G4, G7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ARRAY, Connection, Executable, Text, bindparam, func, select, text, update
+
+from syncd.model.sending import Author
+from syncd.model.text import from_bytes
+from syncd.model.work import Duty, LaneName
+from syncd.store import dialect
+from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, update_rows, upsert_rows
+from syncd.store.schema import conversation, delivery, lane, message
+
+_LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
+_DUTY = (
+    delivery.c.id.label("delivery_id"),
+    delivery.c.lane_id,
+    delivery.c.target,
+    delivery.c.reference,
+    delivery.c.seq,
+    delivery.c.created_at,
+    message.c.id.label("message"),
+    message.c.author,
+    message.c.extension,
+    message.c.body,
+    message.c.said_at,
+    conversation.c.id.label("conversation_id"),
+    conversation.c.link,
+    conversation.c.contact,
+    conversation.c.spelling,
+    conversation.c.name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first delivery of a lane that is not settled."""
+
+    lane_id: str
+    delivery_id: str
+    state: str
+    attempts: int
+    tried_at: datetime | None
+    sessionid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lane that this process has the lease of."""
+
+    token: int
+    head: Head
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotHeld:
+    """A lane that cannot be worked on now. `due_at` is when to look again; None: when somebody says so."""
+
+    why: str
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an attempt or a settlement makes of a delivery."""
+
+    lane_id: str
+    delivery_id: str
+    token: int
+    state: str
+    open: bool
+    due_at: datetime | None
+    why: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaneAfter:
+    """How a completion left its lane."""
+
+    more: bool
+    """Deliveries are left in it."""
+    due_at: datetime | None
+    fenced: bool = False
+    """Another process had taken the lane; the completion counted only if it told of a send."""
+
+
+def add(conn: Connection, duties: Sequence[Duty], now: datetime) -> None:
+    """Store new deliveries and mark their lanes busy."""
+    lanes = {duty.lane_id: duty for duty in duties}
+    upsert_rows(
+        conn,
+        lane,
+        [
+            {
+                "id": one.lane_id,
+                "conversation_id": one.conversation_id,
+                "target": one.target,
+                "busy": True,
+                "why": "",
+                "token": 0,
+            }
+            for one in sorted(lanes.values(), key=lambda duty: duty.lane_id)
+        ],
+        "busy",
+    )
+    insert_rows(
+        conn,
+        delivery,
+        [
+            {
+                "id": duty.delivery_id,
+                "lane_id": duty.lane_id,
+                "message": duty.message,
+                "target": duty.target,
+                "op": "message",
+                "part": 0,
+                "revision": 0,
+                "reference": duty.reference,
+                "seq": duty.seq,
+                "state": "ready",
+                "open": True,
+                "token": 0,
+                "attempts": 0,
+                "reason": "",
+                "created_at": now,
+                "updated_at": now,
+            }
+            for duty in duties
+        ],
+    )
+
+
+def claim(
+    conn: Connection, lane_ids: Iterable[str], owner: str, lease: timedelta
+) -> tuple[dict[str, Held | NotHeld], datetime]:
+    """Take the lease of each lane that is free and due, and tell its head; and the time by the clock of leases."""
+    now = dialect.now(conn)
+    found: dict[str, Held | NotHeld] = {}
+    mine: dict[str, Any] = {}
+    for row in fetch(conn, _LANE, (lane.c.id,), set(lane_ids), order=(lane.c.id,), lock=True):
+        if row.owner not in (None, owner) and row.lease_until > now:
+            found[row.id] = NotHeld("another process has it", row.lease_until)
+        elif row.due_at is not None and row.due_at > now:
+            found[row.id] = NotHeld(row.why, row.due_at)
+        else:
+            mine[row.id] = row
+    heads = _heads(conn, mine)
+    until = now + lease
+    leased = []
+    for one in mine.values():
+        head = heads.get(one.id)
+        if head is None:
+            found[one.id] = NotHeld("nothing to deliver")
+            continue
+        token = one.token if one.owner == owner and one.lease_until > now else one.token + 1
+        found[one.id] = Held(token, head, until)
+        leased.append({"id": one.id, "owner": owner, "lease_until": until, "token": token, "due_at": None, "why": ""})
+    update_rows(conn, lane, leased)
+    idle = [{"id": one.id, "owner": None, "busy": False} for one in mine.values() if one.id not in heads]
+    update_rows(conn, lane, idle)
+    return found, now
+
+
+def start(conn: Connection, held: Iterable[tuple[Held, str | None]], now: datetime) -> None:
+    """`ready -> sending`, to be committed before the first byte is written; with the session that it goes into."""
+    update_rows(
+        conn,
+        delivery,
+        [
+            {
+                "id": one.head.delivery_id,
+                "state": "sending",
+                "token": one.token,
+                "attempts": one.head.attempts + 1,
+                "tried_at": now,
+                "sessionid": sessionid,
+                "updated_at": now,
+            }
+            for one, sessionid in held
+        ],
+    )
+
+
+def complete(
+    conn: Connection, completions: Sequence[Completion], owner: str, now: datetime
+) -> dict[str, tuple[LaneAfter, bool]]:
+    """Write what became of deliveries, and free their lanes. By delivery: the lane after it, and whether it took.
+
+    A completion takes while its token is the lane's; after that only the news that it was sent does, for that is the
+    truth whoever holds the lane.
+    """
+    ids = {one.lane_id for one in completions}
+    lanes = {row.id: row for row in fetch(conn, _LANE, (lane.c.id,), ids, order=(lane.c.id,), lock=True)}
+    before = {
+        row.id: row
+        for row in fetch(
+            conn,
+            (delivery.c.id, delivery.c.state),
+            (delivery.c.id,),
+            {one.delivery_id for one in completions},
+        )
+    }
+    rows = []
+    took: dict[str, bool] = {}
+    for one in completions:
+        held = lanes[one.lane_id].owner == owner and lanes[one.lane_id].token == one.token
+        pending = before[one.delivery_id].state in ("sending", "unknown", "ready")
+        took[one.delivery_id] = pending and (held or one.state == "sent")
+        if took[one.delivery_id]:
+            rows.append(
+                {
+                    "id": one.delivery_id,
+                    "state": one.state,
+                    "open": one.open,
+                    "attempts": one.attempts,
+                    "reason": one.why,
+                    "updated_at": now,
+                }
+            )
+    update_rows(conn, delivery, rows)
+    left = _heads(conn, ids)
+    freed = []
+    after: dict[str, tuple[LaneAfter, bool]] = {}
+    for one in completions:
+        row = lanes[one.lane_id]
+        held = row.owner == owner and row.token == one.token
+        due_at = one.due_at if took[one.delivery_id] else None
+        more = one.lane_id in left
+        after[one.delivery_id] = (LaneAfter(more, due_at, fenced=not held), took[one.delivery_id])
+        if held and (not more or due_at is not None):
+            freed.append(
+                {
+                    "id": one.lane_id,
+                    "owner": None,
+                    "lease_until": None,
+                    "busy": more,
+                    "due_at": due_at,
+                    "why": one.why if due_at is not None else "",
+                }
+            )
+    update_rows(conn, lane, freed)
+    return after
+
+
+def release(conn: Connection, lane_ids: Iterable[str], owner: str) -> None:
+    """Give leases back without having done anything."""
+    rows = fetch(conn, _LANE, (lane.c.id,), set(lane_ids), order=(lane.c.id,), lock=True)
+    update_rows(conn, lane, [{"id": row.id, "owner": None, "lease_until": None} for row in rows if row.owner == owner])
+
+
+def settle(conn: Connection, deliveries: Sequence[tuple[str, str]], now: datetime) -> None:
+    """Deliveries that a platform proves to be sent; (id, what proved it)."""
+    update_rows(
+        conn,
+        delivery,
+        [{"id": one, "state": "sent", "open": False, "reason": why, "updated_at": now} for one, why in deliveries],
+    )
+
+
+def postpone(conn: Connection, lane_id: str, due_at: datetime | None, why: str, owner: str) -> None:
+    """Let a lane wait and give its lease back, if it is ours."""
+    conn.execute(
+        update(lane)
+        .where(lane.c.id == lane_id, lane.c.owner == owner)
+        .values(owner=None, lease_until=None, due_at=due_at, why=why)
+    )
+
+
+def in_flight(conn: Connection, lane_ids: Iterable[str]) -> set[str]:
+    """Those of the lanes whose head is a send that is not settled."""
+    wanted = set(lane_ids)
+    return {head.lane_id for head in _heads(conn, wanted).values() if head.state in ("sending", "unknown")}
+
+
+def duties(conn: Connection, delivery_ids: Iterable[str]) -> dict[str, Duty]:
+    """All that is needed to carry out these deliveries."""
+    found = {}
+    for row in conn.execute(_select_duties(is_postgresql(conn)), pack(conn, set(delivery_ids))):
+        found[row.delivery_id] = Duty(
+            delivery_id=row.delivery_id,
+            lane_id=row.lane_id,
+            target=row.target,
+            reference=row.reference,
+            link=row.link,
+            conversation_id=row.conversation_id,
+            contact=row.contact,
+            spelling=row.spelling,
+            name=row.name,
+            message=row.message,
+            seq=row.seq,
+            author=Author(row.author),
+            author_extension=row.extension,
+            text=from_bytes(row.body),
+            said_at=row.said_at,
+            created_at=row.created_at,
+        )
+    return found
+
+
+def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName, datetime | None]]:
+    """Busy lanes that nobody holds, by id after `after`: (lane, when it is due or None for now)."""
+    now = dialect.now(conn)
+    rows = conn.execute(
+        select(lane.c.id, conversation.c.link, lane.c.target, lane.c.due_at)
+        .join(conversation, conversation.c.id == lane.c.conversation_id)
+        .where(lane.c.busy, lane.c.id > after, lane.c.owner.is_(None) | (lane.c.lease_until < now))
+        .order_by(lane.c.id)
+        .limit(limit)
+    )
+    return [(LaneName(row.id, row.link, row.target), row.due_at) for row in rows]
+
+
+def release_all(conn: Connection, owner: str) -> None:
+    """Give every lease of this process back."""
+    conn.execute(update(lane).where(lane.c.owner == owner).values(owner=None, lease_until=None))
+
+
+def disown_all(conn: Connection) -> None:
+    """Free every lease. Only for the one process of a SQLite database, at its start: whoever had them is dead."""
+    conn.execute(update(lane).where(lane.c.owner.is_not(None)).values(owner=None, lease_until=None))
+
+
+def _heads(conn: Connection, lane_ids: Iterable[str] | Mapping[str, Any]) -> dict[str, Head]:
+    wanted = list(lane_ids)
+    if not wanted:
+        return {}
+    rows = conn.execute(_HEADS_POSTGRESQL if is_postgresql(conn) else _HEADS_SQLITE, pack(conn, wanted))
+    return {row.lane_id: Head(*row) for row in rows}
+
+
+def _head_statement(lanes: str) -> Executable:
+    # A correlated look-up a lane: a lane of ten thousand costs no more than a lane of one.
+    statement = text(
+        "SELECT d.lane_id, d.id, d.state, d.attempts, d.tried_at, d.sessionid "  # noqa: S608 — constants of this file
+        f"FROM {lanes} JOIN delivery AS d ON d.id = (SELECT e.id FROM delivery AS e "
+        "WHERE e.lane_id = l.id AND e.open ORDER BY e.seq, e.part, e.id LIMIT 1)"
+    )
+    return statement.columns(
+        delivery.c.lane_id,
+        delivery.c.id,
+        delivery.c.state,
+        delivery.c.attempts,
+        delivery.c.tried_at,
+        delivery.c.sessionid,
+    )
+
+
+_HEADS_SQLITE = _head_statement("(SELECT value AS id FROM json_each(:keys)) AS l")
+_HEADS_POSTGRESQL = _head_statement("unnest(CAST(:keys_0 AS text[])) AS l (id)")
+
+
+def _select_duties(postgresql: bool) -> Executable:
+    keys = (
+        func.unnest(bindparam("keys_0", type_=ARRAY(Text))).table_valued("value", name="k")
+        if postgresql
+        else func.json_each(bindparam("keys", type_=Text)).table_valued("value", name="k")
+    )
+    return (
+        select(*_DUTY)
+        .select_from(delivery)
+        .join(message, message.c.id == delivery.c.message)
+        .join(conversation, conversation.c.id == message.c.conversation_id)
+        .where(delivery.c.id.in_(select(keys.c.value)))
+    )

@@ -1,0 +1,352 @@
+"""Loads what a batch of events touches into a `Picture`, and writes back what the decisions made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, update
+
+from syncd.model.contact import canonical
+from syncd.model.decide import Incoming, chat_of, contact_on
+from syncd.model.facts import ChannelSaid, ContactSaid, CopyStatus, StatusSeen, UserSaid
+from syncd.model.picture import Conversation, Copy, Pending, Picture, Session
+from syncd.model.text import to_bytes
+from syncd.model.topology import Topology
+from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
+from syncd.store import inbox, lanes
+from syncd.store.dialect import fetch, insert_rows, update_rows
+from syncd.store.schema import conversation, delivery, mapping, message, session
+
+_COPY = (
+    mapping.c.message,
+    mapping.c.link,
+    mapping.c.account,
+    mapping.c.contact,
+    mapping.c.extension,
+    mapping.c.sessionid,
+    mapping.c.messageid,
+    mapping.c.direction,
+    mapping.c.origin,
+    mapping.c.status,
+    mapping.c.part,
+)
+_CONVERSATION = (
+    conversation.c.id,
+    conversation.c.link,
+    conversation.c.contact,
+    conversation.c.spelling,
+    conversation.c.name,
+    conversation.c.next_seq,
+    conversation.c.contact_wrote_at,
+)
+_SESSION = (
+    session.c.id,
+    session.c.account,
+    session.c.organization,
+    session.c.extension,
+    session.c.contact,
+    session.c.sessionid,
+    session.c.spelling,
+    session.c.state,
+    session.c.current,
+    session.c.observed_at,
+)
+_CHAT = (session.c.account, session.c.organization, session.c.extension, session.c.contact)
+_PENDING = (
+    delivery.c.reference,
+    delivery.c.id,
+    delivery.c.lane_id,
+    delivery.c.message,
+    delivery.c.target,
+    delivery.c.part,
+    delivery.c.state,
+)
+_NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False))
+_IS_CURRENT = session.c.current.is_(True)
+
+
+def load(conn: Connection, picture: Picture, topology: Topology, incoming: Sequence[Incoming]) -> None:
+    """Read everything that `decide` may ask of these events, a statement a table."""
+    _load_copies(conn, picture, incoming)
+    _load_pending(conn, picture, incoming)
+    load_sessions(
+        conn,
+        picture,
+        (
+            (one.account, fact.sessionid)
+            for one in incoming
+            for fact in one.facts
+            if isinstance(fact, UserSaid) and fact.sessionid is not None
+        ),
+    )
+    pairs, speakers, chats = _conversations_of(picture, topology, incoming)
+    load_current_sessions(conn, picture, chats)
+    for row in fetch(
+        conn,
+        _CONVERSATION,
+        (conversation.c.link, conversation.c.contact),
+        sorted(pairs),
+        order=(conversation.c.id,),
+        lock=True,
+    ):
+        picture.conversations[row.link, row.contact] = Conversation(*row)
+    picture.waiting.update(inbox.waiting_among(conn, {known.id for known in picture.conversations.values()}))
+    suspects = {
+        lane_id(picture.conversations[pair].id, target)
+        for pair, targets in speakers.items()
+        if pair in picture.conversations
+        for target in targets
+    }
+    picture.in_flight.update(lanes.in_flight(conn, suspects))
+
+
+def _load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+    wanted = set()
+    nameless = set()
+    for one in incoming:
+        for fact in one.facts:
+            messageid = getattr(fact, "messageid", None)
+            if messageid is not None:
+                wanted.add((one.account, messageid))
+            if isinstance(fact, StatusSeen) and fact.sessionid is not None:
+                nameless.add((one.account, fact.sessionid))
+    for row in fetch(conn, _COPY, (mapping.c.account, mapping.c.messageid), wanted):
+        picture.copies[row.account, row.messageid] = _copy(row)
+    for row in fetch(
+        conn,
+        _COPY,
+        (mapping.c.account, mapping.c.sessionid),
+        nameless,
+        where=_NAMELESS,
+        order=(mapping.c.created_at,),
+    ):
+        picture.nameless.setdefault((row.account, row.sessionid), []).append(_copy(row))
+
+
+def _load_pending(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+    wanted = {f.reference for one in incoming for f in one.facts if isinstance(f, ChannelSaid) and f.reference}
+    rows = fetch(conn, _PENDING, (delivery.c.reference,), wanted)
+    if not rows:
+        return
+    conversations = fetch(conn, _CONVERSATION, (conversation.c.id,), {row.lane_id.partition("/")[0] for row in rows})
+    by_id = {row.id: row for row in conversations}
+    for row in rows:
+        there = by_id[row.lane_id.partition("/")[0]]
+        picture.pending[row.reference] = Pending(
+            id=row.id,
+            lane_id=row.lane_id,
+            message=row.message,
+            target=row.target,
+            part=row.part,
+            state=row.state,
+            conversation_id=there.id,
+            link=there.link,
+            contact=there.contact,
+        )
+
+
+def _conversations_of(
+    picture: Picture, topology: Topology, incoming: Sequence[Incoming]
+) -> tuple[set[tuple[str, str]], dict[tuple[str, str], set[str]], set[Chat]]:
+    """What the facts may concern: (link, contact) pairs, targets whose sends in flight matter by pair, and chats."""
+    pairs: set[tuple[str, str]] = set()
+    speakers: dict[tuple[str, str], set[str]] = {}
+    chats: set[Chat] = set()
+    for one in incoming:
+        for fact in one.facts:
+            if isinstance(fact, UserSaid):
+                chat, author = chat_of(picture, one.account, fact)
+                if chat is None or author is None:
+                    continue
+                for link in topology.by_desk_user(one.account, fact.organization, author):
+                    pair = (link.name, contact_on(link, fact, chat.contact))
+                    pairs.add(pair)
+                    speakers.setdefault(pair, set()).add(desk_target(chat.extension))
+                    chats.add(Chat(one.account, fact.organization, chat.extension, pair[1]))
+            elif isinstance(fact, ContactSaid | ChannelSaid):
+                channel = topology.by_channel(one.account, fact.end)
+                if channel is None:
+                    continue
+                pair = (channel.name, canonical(fact.contact, fact.form, channel.region))
+                pairs.add(pair)
+                if isinstance(fact, ChannelSaid):
+                    speakers.setdefault(pair, set()).add(CHANNEL)
+    return pairs, speakers, chats
+
+
+def load_current_sessions(conn: Connection, picture: Picture, chats: Iterable[Chat]) -> None:
+    """Read the current sessions of these chats into the picture, for `Picture.adopt`."""
+    keys = {(chat.account, chat.organization, chat.extension, chat.contact) for chat in chats}
+    for row in fetch(conn, _SESSION, _CHAT, keys, where=_IS_CURRENT):
+        known = _session(row)
+        if known.chat in picture.current:
+            continue
+        picture.current[known.chat] = known
+        if known.sessionid is not None:
+            picture.sessions[known.chat.account, known.sessionid] = known
+
+
+def load_sessions(conn: Connection, picture: Picture, names: Iterable[tuple[str, str]]) -> None:
+    """Read the sessions with these (account, sessionid) into the picture."""
+    for row in fetch(conn, _SESSION, (session.c.account, session.c.sessionid), set(names)):
+        known = _session(row)
+        picture.sessions[row.account, row.sessionid] = known
+        if known.current:
+            picture.current[known.chat] = known
+
+
+def save(conn: Connection, picture: Picture) -> None:
+    """Write back all that the decisions made, a statement a table."""
+    now = picture.now
+    _save_conversations(conn, picture)
+    insert_rows(
+        conn,
+        message,
+        [
+            {
+                "id": new.id,
+                "conversation_id": new.conversation_id,
+                "seq": new.seq,
+                "author": new.author,
+                "extension": new.extension,
+                "body": to_bytes(new.text),
+                "said_at": new.said_at,
+                "created_at": now,
+                "event_id": new.event_id,
+            }
+            for new in picture.new_messages
+        ],
+    )
+    lanes.add(conn, picture.duties, now)
+    save_copies(conn, picture)
+    save_sessions(conn, picture)
+    lanes.settle(conn, [(pending.id, "echo") for pending in picture.settled], now)
+
+
+def _save_conversations(conn: Connection, picture: Picture) -> None:
+    touched = picture.touched_conversations.values()
+    rows = {True: list[dict[str, Any]](), False: list[dict[str, Any]]()}
+    for one in touched:
+        row = {
+            "id": one.id,
+            "spelling": one.spelling,
+            "name": one.name,
+            "next_seq": one.next_seq,
+            "contact_wrote_at": one.contact_wrote_at,
+        }
+        if one.is_new:
+            row |= {"link": one.link, "contact": one.contact, "created_at": picture.now}
+        rows[one.is_new].append(row)
+    insert_rows(conn, conversation, rows[True])
+    update_rows(conn, conversation, rows[False])
+
+
+def save_copies(conn: Connection, picture: Picture) -> None:
+    """Write the picture's new and changed rows of `mapping`."""
+    now = picture.now
+    insert_rows(
+        conn,
+        mapping,
+        [
+            {
+                "message": copy.message,
+                "link": copy.link,
+                "account": copy.account,
+                "contact": copy.contact,
+                "extension": copy.extension,
+                "sessionid": copy.sessionid,
+                "messageid": copy.messageid,
+                "part": copy.part,
+                "direction": copy.direction,
+                "origin": copy.origin,
+                "status": copy.status,
+                "created_at": now,
+                "updated_at": now,
+            }
+            for copy in picture.new_copies
+        ],
+        skip_known=True,
+    )
+    for copy in picture.named_copies:
+        conn.execute(
+            update(mapping)
+            .where(
+                mapping.c.message == copy.message,
+                mapping.c.account == copy.account,
+                mapping.c.sessionid == copy.sessionid,
+                mapping.c.messageid.is_(None),
+            )
+            .values(messageid=copy.messageid, status=copy.status, updated_at=now)
+        )
+    for copy in picture.changed_copies.values():
+        conn.execute(
+            update(mapping)
+            .where(
+                mapping.c.account == copy.account, mapping.c.messageid == copy.messageid, mapping.c.part == copy.part
+            )
+            .values(status=copy.status, updated_at=now)
+        )
+
+
+def save_sessions(conn: Connection, picture: Picture) -> None:
+    """Write the picture's sessions; the superseded first, so that one is current at every moment."""
+    touched = sorted(picture.touched_sessions.values(), key=lambda one: one.current)
+    update_rows(
+        conn,
+        session,
+        [
+            {"id": one.id, "current": one.current, "state": one.state, "spelling": one.spelling}
+            for one in touched
+            if not one.is_new
+        ],
+    )
+    insert_rows(
+        conn,
+        session,
+        [
+            {
+                "id": one.id,
+                "account": one.chat.account,
+                "organization": one.chat.organization,
+                "extension": one.chat.extension,
+                "contact": one.chat.contact,
+                "spelling": one.spelling,
+                "sessionid": one.sessionid,
+                "state": one.state,
+                "current": one.current,
+                "observed_at": one.observed_at,
+                "created_at": picture.now,
+            }
+            for one in touched
+            if one.is_new
+        ],
+    )
+
+
+def _copy(row: Any) -> Copy:
+    return Copy(
+        message=row.message,
+        link=row.link,
+        account=row.account,
+        contact=row.contact,
+        extension=row.extension,
+        sessionid=row.sessionid,
+        messageid=row.messageid,
+        direction=row.direction,
+        origin=row.origin,
+        status=CopyStatus(row.status),
+        part=row.part,
+    )
+
+
+def _session(row: Any) -> Session:
+    return Session(
+        id=row.id,
+        chat=Chat(row.account, row.organization, row.extension, row.contact),
+        sessionid=row.sessionid,
+        spelling=row.spelling,
+        state=row.state,
+        current=row.current,
+        observed_at=row.observed_at,
+    )

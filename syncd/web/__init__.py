@@ -1,0 +1,1 @@
+"""The HTTP listeners: webhooks for platforms, health and metrics for administrators."""

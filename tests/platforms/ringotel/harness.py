@@ -1,0 +1,78 @@
+"""A Ringotel account under test, before a simulated Ringotel, over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from syncd.engine.platform import AccountSetup, EndSetup, Platform
+from syncd.model.sending import Author, Opening, Outgoing
+from syncd.platforms.http import Http, trace_config
+from syncd.platforms.ringotel import plugin
+from syncd.simulators.base import Fault
+from syncd.simulators.ringotel import RingotelSimulator
+
+ORGID = "18446744073709551617"
+KEY = "rt-key-1"
+TEXT = "The parcel for Mr Smith is ready"
+CONTACT = "+15551230001"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The two sides of a test."""
+
+    desk: RingotelSimulator
+    platform: Platform
+
+    def reply(self, body: bytes, status: int = 200) -> None:
+        """Carry the next call out, but answer it so."""
+        self.desk.faults.append(Fault("reply", status=status, body=body))
+
+    def outgoing(self, **changes: Any) -> Outgoing:
+        """A contact's message to 9003."""
+        whole = Outgoing(
+            reference="ref-1",
+            end=ORGID,
+            contact=CONTACT,
+            spelling=None,
+            text=TEXT,
+            said_at=datetime(2026, 2, 3, 11, 41, 27, 507_999, tzinfo=UTC),
+            author=Author.CONTACT,
+            extension="9003",
+        )
+        return replace(whole, **changes)
+
+    async def opened(self, contact: str = CONTACT, extension: str = "9003", name: str | None = None) -> str:
+        """A session, opened through the platform."""
+        return await self.platform.open_session(Opening(ORGID, contact, None, extension, name))
+
+
+def build(http: Http, ends: tuple[dict[str, Any], ...], **settings: Any) -> Platform:
+    """The platform of an account with these settings and ends."""
+    account = plugin.account_model.model_validate({"api_key": KEY, **settings})
+    setups = tuple(
+        EndSetup(f"link{index}", end["organization"], plugin.end_model.model_validate(end))
+        for index, end in enumerate(ends)
+    )
+    return plugin.build(AccountSetup("office", account, setups, "https://bridge.example.com"), http)
+
+
+@asynccontextmanager
+async def bench(
+    *, users: tuple[str, ...] = ("9003", "9004"), timeout: float = 5.0, **settings: Any
+) -> AsyncIterator[Bench]:
+    """A simulator with one organization and the platform that calls it."""
+    async with (
+        RingotelSimulator(KEY) as desk,
+        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+    ):
+        desk.add_organization(["9003", "9004"], orgid=ORGID)
+        http = Http(session, timeout=timeout)
+        settings = {"base_url": desk.api_url, **settings}
+        yield Bench(desk, build(http, ({"organization": ORGID, "users": list(users)},), **settings))

@@ -1,0 +1,205 @@
+"""The simulated iSlash behaves as the page says, seen with a bare HTTP client and a bare listener."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from syncd.simulators.islash import ISlashSimulator
+from syncd.simulators.islash_shapes import PAGE, SHAPES
+
+WHATSAPP = "key-whatsapp"
+MESSENGER = "key-messenger"
+CUSTOMER = "85200000001"
+
+
+@dataclass
+class Ears:
+    """Whoever the webhooks go to."""
+
+    url: str = ""
+    bodies: list[bytes] = field(default_factory=list)
+    status: int = 200
+
+    def heard(self) -> list[Any]:
+        return [json.loads(body) for body in self.bodies]
+
+
+@pytest.fixture
+async def ears() -> AsyncIterator[Ears]:
+    ears = Ears()
+
+    async def take(request: web.Request) -> web.Response:
+        ears.bodies.append(await request.read())
+        return web.Response(status=ears.status)
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ears.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield ears
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def simulator(ears: Ears) -> AsyncIterator[ISlashSimulator]:
+    async with ISlashSimulator(token="t", sessions={WHATSAPP: "whatsapp", MESSENGER: "messenger"}) as simulator:
+        simulator.hook_urls = {WHATSAPP: ears.url, MESSENGER: ears.url}
+        yield simulator
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(headers={"X-USER-TOKEN": "t"}) as client:
+        yield client
+
+
+def form(*, multipart: bool = True, **fields: str) -> aiohttp.FormData:
+    params = {"session": WHATSAPP, "identity": CUSTOMER, "text": "Hello Testing"} | fields
+    return aiohttp.FormData(params, default_to_multipart=multipart)
+
+
+async def send(simulator: ISlashSimulator, client: aiohttp.ClientSession, **request: Any) -> tuple[int, Any]:
+    async with client.post(f"{simulator.base_url}/send-session-message", **request) as response:
+        return response.status, await response.json()
+
+
+async def test_a_send_is_kept_and_answered_as_documented(
+    simulator: ISlashSimulator, client: aiohttp.ClientSession
+) -> None:
+    status, first = await send(simulator, client, data=form())
+    _, second = await send(simulator, client, data=form(text="again", quoted_message_id="9120"))
+    assert status == 200 and first["meta"] == {"code": "RESP_OKAY", "message": "Success"}
+    message = first["data"]["message"]
+    assert (message["id"], message["status"], message["body"]) == (9126, "sent", "Hello Testing")
+    assert second["data"]["message"]["id"] == 9127
+    assert [(kept.text, kept.sid) for kept in simulator.sent(WHATSAPP, CUSTOMER)] == [
+        ("Hello Testing", message["sid"]),
+        ("again", second["data"]["message"]["sid"]),
+    ]
+    assert simulator.sent(WHATSAPP, "85200000002") == simulator.sent(MESSENGER, CUSTOMER) == []
+    assert [call.params["text"] for call in simulator.calls_of("send")] == ["Hello Testing", "again"]
+
+
+async def test_where_the_parameters_may_stand(simulator: ISlashSimulator, client: aiohttp.ClientSession) -> None:
+    query = {"session": WHATSAPP, "identity": CUSTOMER, "text": "in the query"}
+    assert (await send(simulator, client, params=query))[0] == 200
+    assert (await send(simulator, client, data=form(multipart=False)))[0] == 415
+    simulator.param_style = "form"
+    assert (await send(simulator, client, params=query))[0] == 415
+    assert (await send(simulator, client, data=form()))[0] == 200
+    simulator.param_style = "query"
+    assert (await send(simulator, client, data=form()))[0] == 415
+    assert len(simulator.messages) == 2
+
+
+async def test_who_is_refused(simulator: ISlashSimulator, client: aiohttp.ClientSession) -> None:
+    assert (await send(simulator, client, data=form(), headers={"X-USER-TOKEN": "other"}))[0] == 401
+    assert (await send(simulator, client, data=form(session="other")))[0] == 403
+    assert (await send(simulator, client, data=form(text="")))[0] == 422
+    async with client.get(f"{simulator.base_url}/sticker", params={"session": "other"}) as response:
+        assert response.status == 403
+    async with client.get(f"{simulator.base_url}/sticker", params={"session": WHATSAPP}) as response:
+        assert (await response.json())["data"]["stickers"][0]["type"] == "image/webp"
+    assert simulator.messages == {}
+
+
+async def test_answers_of_other_revisions(simulator: ISlashSimulator, client: aiohttp.ClientSession) -> None:
+    simulator.reply = "older"
+    message = (await send(simulator, client, data=form()))[1]["data"]["message"]
+    assert "color" in message and "quote_message" in message and "quoted_message" not in message
+    simulator.reply = "pending"
+    message = (await send(simulator, client, data=form()))[1]["data"]["message"]
+    assert (message["sid"], message["status"]) == (None, "pending")
+    simulator.reply = "no_message"
+    assert (await send(simulator, client, data=form()))[1]["data"] == []
+
+
+async def test_a_customer_writes(simulator: ISlashSimulator, ears: Ears) -> None:
+    text = "NUL \0, emoji \U0001f600, lone \ud83d"
+    messageid = simulator.contact_says(WHATSAPP, CUSTOMER, text, name="Ann", at=1649756854)
+    await simulator.hooks_taken()
+    (message,) = ears.heard()[0]["messages"]
+    assert (message["id"], message["from"], message["wa_id"]) == (messageid, CUSTOMER, CUSTOMER)
+    assert (message["text"], message["type"], message["profile"]) == ({"body": text}, "text", {"name": "Ann"})
+    assert (message["timestamp"], message["sequence"].isdigit()) == ("1649756854", True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_every_layout_is_posted(simulator: ISlashSimulator, ears: Ears, shape: str) -> None:
+    messageid = simulator.contact_says(WHATSAPP, CUSTOMER, "hi", shape=shape)
+    await simulator.hooks_taken()
+    (body,) = ears.bodies
+    told = parse_qs(body.decode())["payload"][0] if shape == "form" else body.decode()
+    assert messageid in told and simulator.hook_answers == [200]
+
+
+async def test_messenger(simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears) -> None:
+    messageid = simulator.contact_says(MESSENGER, "5000000000000001", "Hi", at=1692603667.024)
+    await simulator.hooks_taken()
+    (event,) = ears.heard()[0]["entry"][0]["messaging"]
+    assert event["message"] == {"mid": messageid, "text": "Hi"} and event["recipient"] == {"id": PAGE}
+    assert event["timestamp"] == 1692603667024
+    _, answer = await send(simulator, client, data=form(session=MESSENGER, identity="5000000000000001"))
+    sid = answer["data"]["message"]["sid"]
+    for status in ("sent", "delivered", "read"):
+        simulator.status(sid, status)
+        await simulator.hooks_taken()
+    delivered, read = (body["entry"][0]["messaging"][0] for body in ears.heard()[1:])
+    assert delivered["delivery"]["mids"] == [sid] and "mids" not in read["read"]
+
+
+async def test_statuses(simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears) -> None:
+    _, answer = await send(simulator, client, data=form())
+    sid = answer["data"]["message"]["sid"]
+    simulator.status(sid, "failed", errors=[{"code": 470, "title": "late"}], copies=2)
+    await simulator.hooks_taken()
+    told = [body["statuses"][0] for body in ears.heard()]
+    assert [(status["id"], status["status"], status["recipient_id"]) for status in told] == [
+        (sid, "failed", CUSTOMER)
+    ] * 2
+    assert told[0]["errors"] == [{"code": 470, "title": "late"}]
+
+
+@pytest.mark.parametrize("first", [False, True])
+async def test_statuses_of_themselves(
+    simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears, first: bool
+) -> None:
+    simulator.auto_statuses, simulator.statuses_first = ("sent", "delivered"), first
+    simulator.status_delay = 0.05
+    await send(simulator, client, data=form())
+    assert len(ears.bodies) == (2 if first else 0)
+    await simulator.hooks_taken()
+    assert [body["statuses"][0]["status"] for body in ears.heard()] == ["sent", "delivered"]
+
+
+async def test_a_closed_window_fails_later(
+    simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears
+) -> None:
+    simulator.closed_windows.add((WHATSAPP, CUSTOMER))
+    status, _ = await send(simulator, client, data=form())
+    await simulator.hooks_taken()
+    assert status == 200 and ears.heard()[0]["statuses"][0]["errors"][0]["code"] == 470
+
+
+async def test_webhooks_are_posted_once_unless_told(simulator: ISlashSimulator, ears: Ears) -> None:
+    ears.status = 503
+    simulator.contact_says(WHATSAPP, CUSTOMER, "lost")
+    await simulator.hooks_taken()
+    assert simulator.hook_answers == [503]
+    simulator.retries_hooks = True
+    simulator.contact_says(WHATSAPP, CUSTOMER, "kept")
+    await asyncio.sleep(0.05)
+    ears.status = 200
+    await simulator.hooks_taken()
+    assert simulator.hook_answers[-1] == 200 and len(simulator.hook_answers) >= 3
