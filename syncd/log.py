@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
-from structlog.processors import format_exc_info
 
 from syncd.redaction import Redactor
 

@@ -18,7 +18,7 @@ from syncd import metrics
 from syncd.config import Address, Config
 from syncd.daemon.parts import Parts, assemble, client_session
 from syncd.model.clock import Clock, utc_now
-from syncd.store import lanes, migrations, reports, sessions
+from syncd.store import accounts, lanes, migrations, reports, sessions
 from syncd.store.database import DatabaseError, Location
 from syncd.store.writer import Store, StoreUnavailable, is_outage
 from syncd.web.admin import Admin, Readiness
@@ -58,6 +58,7 @@ class Daemon:
             parts = assemble(self._config, self._store, session, owner=self._owner, clock=self._clock)
             if not self._store.shared:
                 await self._store.write(lanes.disown_all)
+                await self._store.write(accounts.forget_states)
                 await self._store.write(sessions.disown_openings)
             admin = await self._listen(Admin(self._readiness, self._refresh_gauges).answer, "admin_listen")
             public = await self._listen(parts.hooks.answer, "listen")

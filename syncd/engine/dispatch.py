@@ -38,7 +38,8 @@ class Dispatcher:
         self._clock = clock
         self.senders: dict[str, Sender] = {}
         self._receiver: Receiver | None = None
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, tuple[asyncio.TimerHandle, str]] = {}
+        self._hurrying: set[asyncio.Task[None]] = set()
         self._waiting_events: set[str] = set()
         self._events_wake = asyncio.Event()
         self._draining = False
@@ -72,11 +73,31 @@ class Dispatcher:
         """Visit the lane then."""
         known = self._timers.pop(lane_id, None)
         if known is not None:
-            known.cancel()
+            known[0].cancel()
         if self._draining or len(self._timers) >= MOST_TIMERS:
             return
         delay = max(0.0, (due_at - self._clock()).total_seconds())
-        self._timers[lane_id] = asyncio.get_running_loop().call_later(delay, self._due, lane_id, account)
+        timer = asyncio.get_running_loop().call_later(delay, self._due, lane_id, account)
+        self._timers[lane_id] = (timer, account)
+
+    def hurry(self, account: str) -> None:
+        """The account works again: let its lanes go on that wait for a time."""
+        waiting = [lane_id for lane_id, (_, theirs) in self._timers.items() if theirs == account]
+        if waiting and not self._draining:
+            task = asyncio.get_running_loop().create_task(self._hurry(waiting, account), name=f"hurry-{account}")
+            self._hurrying.add(task)
+            task.add_done_callback(self._hurrying.discard)
+
+    async def _hurry(self, lane_ids: Sequence[str], account: str) -> None:
+        try:
+            await self._ledger.hurry(lane_ids)
+        except StoreUnavailable:
+            return  # Their own times still hold.
+        for lane_id in lane_ids:
+            timer = self._timers.pop(lane_id, None)
+            if timer is not None:
+                timer[0].cancel()
+            self.wake(lane_id, account)
 
     def look_again(self, conversation_id: str) -> None:
         """Translate the events that wait in this conversation."""
@@ -92,7 +113,7 @@ class Dispatcher:
     async def drain(self) -> None:
         """No new claims; returns when the sends in flight are recorded (G8)."""
         self._draining = True
-        for timer in self._timers.values():
+        for timer, _ in self._timers.values():
             timer.cancel()
         self._timers.clear()
         await asyncio.gather(*(sender.drain() for sender in self.senders.values()))

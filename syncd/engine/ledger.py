@@ -16,7 +16,7 @@ from syncd.model.retry import Verdict, class_of
 from syncd.model.sending import Author, SendError, Sent
 from syncd.model.topology import Topology
 from syncd.model.work import Chat, Duty, LaneName, extension_of
-from syncd.store import inbox, lanes, sessions, translation
+from syncd.store import accounts, inbox, lanes, sessions, translation
 from syncd.store.dialect import insert_rows
 from syncd.store.lanes import Completion, Held, LaneAfter, NotHeld
 from syncd.store.schema import attempt
@@ -147,6 +147,14 @@ class Ledger:
             return lanes.due(conn, limit, after=after)
 
         return await self._store.read(page)
+
+    async def hurry(self, lane_ids: Sequence[str]) -> None:
+        """Let lanes that wait go on now."""
+        await self._store.write(lanes.hurry, lane_ids)
+
+    async def account_is(self, account: str, state: str, reason: str) -> None:
+        """Record the state of an account."""
+        await self._store.write(accounts.set_state, account, state, reason, self._clock())
 
     async def release_all(self) -> None:
         """Give every lease back, at the end."""

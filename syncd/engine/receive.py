@@ -116,6 +116,8 @@ class Receiver:
                 via=via,
                 outcome=outcome.state,
                 reason=outcome.reason,
+                conversation=outcome.conversation_id,
+                message=outcome.message,
             )
         return taken.outcomes
 

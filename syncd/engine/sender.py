@@ -6,20 +6,29 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from syncd import metrics
 from syncd.engine import reconcile
 from syncd.engine.gate import Gate
+from syncd.engine.health import Health
 from syncd.engine.ledger import After, Finished, Ledger, ToOpen, ToSend, ToSettle
 from syncd.engine.platform import Platform
+from syncd.engine.yard import Yard
 from syncd.model.clock import Clock
 from syncd.model.retry import Verdict, backoff, class_of, verdict
-from syncd.model.sending import AuthFailed, Author, NotSent, Opening, Outgoing, RateLimited, Rejected, SendError, Sent
+from syncd.model.sending import (
+    Author,
+    MaybeSent,
+    NotSent,
+    Opening,
+    Outgoing,
+    Rejected,
+    SendError,
+    Sent,
+)
 from syncd.model.topology import Topology
 from syncd.model.work import Duty, extension_of
 from syncd.store.lanes import NotHeld
@@ -29,35 +38,9 @@ log = structlog.get_logger("syncd.dispatch")
 
 WORKERS = 64
 """Lanes of one account that are worked on at once, and its connections."""
-REFUSED_KEY_WAIT = 300.0
-"""Seconds between attempts while an account's key is refused."""
 NO_LINK = Verdict("dead", False, None, "its link is not configured any more")
 
 T = TypeVar("T")
-
-
-class Yard(Protocol):
-    """Where lanes go back to: the dispatcher."""
-
-    def wake(self, lane_id: str, account: str) -> None:
-        """Visit the lane as soon as its turn comes."""
-        ...
-
-    def wake_at(self, lane_id: str, account: str, due_at: datetime) -> None:
-        """Visit the lane then."""
-        ...
-
-    def look_again(self, conversation_id: str) -> None:
-        """Translate the events that wait in this conversation."""
-        ...
-
-
-@dataclass(slots=True)
-class Health:
-    """What the last attempts say of an account."""
-
-    state: str = "up"
-    reason: str = ""
 
 
 class Sender:
@@ -76,8 +59,8 @@ class Sender:
         clock: Clock,
     ) -> None:
         self.account = account
-        self.health = Health()
         self.gate = Gate(rate)
+        self.health = Health(account, self.gate, ledger, yard)
         self._platform = platform
         self._finds_sent = finds_sent
         self._ledger = ledger
@@ -90,10 +73,10 @@ class Sender:
         self._again: set[str] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._at_gate: set[asyncio.Task[None]] = set()
+        self._open_failures: dict[str, int] = {}
         self._draining = False
         self._active = metrics.lanes_active.labels(account)
         self._delivery_seconds = metrics.delivery_seconds.labels(account)
-        metrics.account_up.labels(account).set(1)
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._busy)
@@ -186,25 +169,24 @@ class Sender:
         except BaseException:
             await self._surely(lambda: self._ledger.not_opened(claim))
             raise
+        self._open_failures.pop(duty.lane_id, None)
         await self._surely(lambda: self._ledger.opened(claim, sessionid))
-        self._well()
+        self.health.well()
         log.info("session.opened", account=self.account, extension=chat.extension, sessionid=sessionid)
         return True
 
     async def _open_failed(self, claim: ToOpen, error: SendError) -> bool:
-        self._ill(error)
+        self.health.ill(error)
         # An open call says nothing to anybody: to repeat it is safe, and no reason to doubt the message.
-        judged = verdict(
-            error if isinstance(error, Rejected | RateLimited | AuthFailed) else NotSent(error.reason),
-            attempts=1,
-            now=self._clock(),
-            draw=random.random,
-        )
+        failures = self._open_failures[claim.duty.lane_id] = self._open_failures.get(claim.duty.lane_id, 0) + 1
+        result = NotSent(error.reason) if isinstance(error, MaybeSent) else error
+        judged = verdict(result, attempts=failures, now=self._clock(), draw=random.random)
         if judged.state == "ready" and judged.due_at is not None:
             due_at = judged.due_at
             await self._surely(lambda: self._ledger.postpone(claim.duty.lane_id, due_at, judged.why))
             self._yard.wake_at(claim.duty.lane_id, self.account, due_at)
             return False
+        del self._open_failures[claim.duty.lane_id]
         finished = Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
         return await self._finish(finished)
 
@@ -222,10 +204,10 @@ class Sender:
         now = self._clock()
         judged = verdict(result, attempts=claim.number, now=now, draw=random.random)
         if isinstance(result, Sent):
-            self._well()
+            self.health.well()
             self._delivery_seconds.observe((now - claim.duty.created_at).total_seconds())
         else:
-            self._ill(result)
+            self.health.ill(result)
         took_ms = int((now - at).total_seconds() * 1000)
         return await self._finish(
             Finished(claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, at, took_ms)
@@ -241,7 +223,7 @@ class Sender:
             try:
                 result, judged = await reconcile.ask(self._platform, claim, outgoing, self._clock)
             except SendError as error:
-                self._ill(error)
+                self.health.ill(error)
                 judged = reconcile.cannot_ask(error, claim, self._clock)
         else:
             judged = reconcile.wait_for_news(claim, link)
@@ -307,25 +289,3 @@ class Sender:
             sessionid=sessionid,
             name=duty.name,
         )
-
-    def _well(self) -> None:
-        if self.health.state != "up":
-            log.info("account.up", account=self.account, was=self.health.state)
-            self.health = Health()
-            metrics.account_up.labels(self.account).set(1)
-
-    def _ill(self, error: SendError) -> None:
-        """One line where the account's state changes, none while it stays (design §11)."""
-        state = None
-        if isinstance(error, AuthFailed):
-            state = "unauthorised"
-            self.gate.shut(REFUSED_KEY_WAIT)
-        elif isinstance(error, RateLimited):
-            state = "throttled"
-            self.gate.shut(error.retry_after if error.retry_after is not None else 1.0 + random.random())
-        elif isinstance(error, NotSent):
-            state = "failing"
-        if state is not None and state != self.health.state:
-            log.warning("account." + state, account=self.account, reason=error.reason)
-            self.health = Health(state, error.reason)
-            metrics.account_up.labels(self.account).set(0)

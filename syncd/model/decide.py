@@ -30,6 +30,9 @@ class Outcome:
     state: str
     reason: str = ""
     conversation_id: str | None = None
+    """The conversation that it belongs to, or waits in."""
+    message: str | None = None
+    """The message that it made."""
 
 
 def decide(picture: Picture, topology: Topology, incoming: Incoming) -> Outcome:
@@ -97,7 +100,7 @@ def _contact_said(picture: Picture, topology: Topology, incoming: Incoming, fact
             status=CopyStatus.RECEIVED,
         )
     )
-    return Outcome("done")
+    return Outcome("done", "", conversation.id, message.id)
 
 
 def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: UserSaid) -> Outcome:
@@ -145,7 +148,7 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
             status=CopyStatus.RECEIVED,
         )
     )
-    return Outcome("done", why)
+    return Outcome("done", why, conversation.id, message.id)
 
 
 def _channel_said(picture: Picture, topology: Topology, incoming: Incoming, fact: ChannelSaid) -> Outcome:
@@ -206,7 +209,7 @@ def _channel_said(picture: Picture, topology: Topology, incoming: Incoming, fact
             status=fact.status or CopyStatus.SENT,
         )
     )
-    return Outcome("done", "somebody answered on the channel itself")
+    return Outcome("done", "somebody answered on the channel itself", conversation.id, message.id)
 
 
 def _status_seen(picture: Picture, incoming: Incoming, fact: StatusSeen) -> Outcome:

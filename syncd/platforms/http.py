@@ -1,10 +1,15 @@
-"""The HTTP client that platforms send with: one request, no retry, and an exact word on whether bytes were written."""
+"""The HTTP client that platforms send with: one request, and an exact word on whether bytes were written.
+
+A POST or PATCH is never repeated. (aiohttp repeats a GET or PUT once by itself, on a connection that had gone stale.)
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,11 +36,25 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """`Retry-After` in seconds where it is a number (RFC 9110 §10.2.3), else None."""
-        try:
-            return max(0.0, float(self.headers["retry-after"]))
-        except (KeyError, ValueError):
+        """`Retry-After` in seconds, from a number or a date (RFC 9110 §10.2.3). None where there is none to rely on.
+
+        A date is measured against the answer's own `Date`, so that the two clocks need not agree.
+        """
+        text = self.headers.get("retry-after", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:9])
+        until = _date(text)
+        if until is None:
             return None
+        return max(0.0, (until - (_date(self.headers.get("date", "")) or datetime.now(UTC))).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 class _Written:

@@ -119,9 +119,9 @@ class BirdSimulator(BirdApi):
         self, channel: str, contact: str, text: str, *, webhook: bool = True, at: datetime | None = None
     ) -> str:
         """Somebody at Bird (an agent, a flow) writes to a contact; the message's id."""
-        record = self._outgoing(self.channels[channel], contact, _text(text), "", at)
-        if webhook:
-            self._pass_through(self.channels[channel], record)
+        place = self.channels[channel]
+        record = self._outgoing(place, contact, _text(text), "", at)
+        self._pass_through(place, record, webhook=webhook)
         return str(record.data["id"])
 
     def set_status(
@@ -183,11 +183,9 @@ class BirdSimulator(BirdApi):
         url = self.hook_url if url is None else url
         signed_url = signed_url or self.public_hook_url or url
         timestamp = str(int(self.clock() if at is None else at))
-        message = b"\n".join((timestamp.encode(), signed_url.encode(), hashlib.sha256(body).digest()))
-        signature = hmac.new((key or self.signing_key).encode(), message, hashlib.sha256).digest()
         headers = {
             "Content-Type": "application/json",
-            "messagebird-signature": base64.b64encode(signature).decode(),
+            "messagebird-signature": signature(key or self.signing_key, timestamp, signed_url, body),
             "messagebird-request-timestamp": timestamp,
             "messagebird-request-id": str(uuid.uuid4()),
         }
@@ -198,13 +196,10 @@ class BirdSimulator(BirdApi):
         record = self._outgoing(channel, address, request.get("body"), request.get("reference", ""))
         if "template" in request:
             record.data["template"] = request["template"]
-        if self.outbound_hooks == "before":
-            posts = self._pass_through(channel, record, step=0.0)
-            if posts:
-                # Not for ever: whoever takes webhooks one by one may be waiting for this very answer.
-                await asyncio.wait(posts, timeout=5.0)
-        elif self.outbound_hooks == "after":
-            self._pass_through(channel, record)
+        posts = self._pass_through(channel, record, webhook=self.outbound_hooks != "none")
+        if posts and self.outbound_hooks == "before":
+            # Not for ever: whoever takes webhooks one by one may be waiting for this very answer.
+            await asyncio.wait(posts, timeout=5.0)
         return record
 
     def _contact(self, address: str) -> dict[str, Any]:
@@ -254,13 +249,14 @@ class BirdSimulator(BirdApi):
                 return channel, record
         raise KeyError(message)
 
-    def _pass_through(self, channel: SimChannel, record: Record, step: float | None = None) -> list[asyncio.Task[None]]:
-        """Go through `statuses`; the message is in the last of them at once, its webhooks come `step` seconds apart."""
-        step = self.status_delay if step is None else step
+    def _pass_through(self, channel: SimChannel, record: Record, *, webhook: bool) -> list[asyncio.Task[None]]:
+        """Go through `statuses`; the message is in the last of them at once, its webhooks come one by one."""
+        step = self.status_delay if self.outbound_hooks == "after" else 0.0
         posts = []
         for count, status in enumerate(self.statuses, start=1):
             record.data |= {"status": status, "lastStatusAt": stamp(self.now())}
-            posts.append(self._tell(channel, "outbound", record.data, delay=count * step))
+            if webhook:
+                posts.append(self._tell(channel, "outbound", record.data, delay=count * step))
         return [post for post in posts if post is not None]
 
     def _tell(
@@ -284,6 +280,12 @@ class BirdSimulator(BirdApi):
         rows = [row for row in self.subscriptions.values() if row["event"] == event and row["status"] == "active"]
         filtered = [row for row in rows if row["eventFilters"] == [{"key": "channelId", "value": channel}]]
         return filtered or [row for row in rows if not row["eventFilters"]]
+
+
+def signature(key: str, timestamp: str, url: str, body: bytes) -> str:
+    """The header `messagebird-signature`."""
+    message = timestamp.encode() + b"\n" + url.encode() + b"\n" + hashlib.sha256(body).digest()
+    return base64.b64encode(hmac.new(key.encode(), message, hashlib.sha256).digest()).decode()
 
 
 def _text(text: str) -> dict[str, Any]:

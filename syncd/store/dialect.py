@@ -62,7 +62,7 @@ def _among(on_postgresql: bool, columns: tuple[Column[Any], ...], name: str) -> 
     left: Any = columns[0] if len(columns) == 1 else tuple_(*columns)
     if on_postgresql:
         arrays = [bindparam(f"{name}_{i}", type_=ARRAY(Text)) for i in range(len(columns))]
-        rows = func.unnest(*arrays).table_valued(*(f"c{i}" for i in range(len(columns))), name=name)
+        rows = func.unnest(*arrays).table_valued(*(f"c{i}" for i in range(len(columns))), name=name).render_derived()
         return left.in_(select(*rows.c))  # type: ignore[no-any-return]
     each = func.json_each(bindparam(name, type_=Text)).table_valued("value", name=name)
     if len(columns) == 1:

@@ -273,6 +273,11 @@ def postpone(conn: Connection, lane_id: str, due_at: datetime | None, why: str, 
     )
 
 
+def hurry(conn: Connection, lane_ids: Sequence[str]) -> None:
+    """Let lanes that wait go on now: whatever kept them is over."""
+    update_rows(conn, lane, [{"id": one, "due_at": None} for one in sorted(lane_ids)])
+
+
 def in_flight(conn: Connection, lane_ids: Iterable[str]) -> set[str]:
     """Those of the lanes whose head is a send that is not settled."""
     wanted = set(lane_ids)
@@ -358,7 +363,7 @@ _HEADS_POSTGRESQL = _head_statement("unnest(CAST(:keys_0 AS text[])) AS l (id)")
 
 def _select_duties(postgresql: bool) -> Executable:
     keys = (
-        func.unnest(bindparam("keys_0", type_=ARRAY(Text))).table_valued("value", name="k")
+        func.unnest(bindparam("keys_0", type_=ARRAY(Text))).table_valued("value", name="k").render_derived()
         if postgresql
         else func.json_each(bindparam("keys", type_=Text)).table_valued("value", name="k")
     )

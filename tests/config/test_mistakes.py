@@ -119,6 +119,11 @@ def test_what_links_must_not_share(mistakes: Mistakes, change: tuple[str, str], 
     assert set(found) <= {"links.1.channel"}
 
 
+def test_of_several_keys_the_wrong_one_is_named(mistakes: Mistakes) -> None:
+    found = mistakes(GOOD.replace('"env:DESK_KEY"', '["env:DESK_KEY", "env:NO_SUCH_VARIABLE"]'))
+    assert list(found) == ["accounts.office.api_key.1"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

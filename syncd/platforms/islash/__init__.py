@@ -20,7 +20,7 @@ def _end_key(link: str, settings: Any) -> str:
 plugin = Plugin(
     name="islash",
     # Neither limit is documented by iSlash; §9 advises both.
-    capabilities=Capabilities(role="channel", default_rate=1.0, max_text=4000),
+    capabilities=Capabilities(role="channel", default_rate=1.0, max_text=4000, echoes_challenge=True),
     account_model=ISlashAccount,
     end_model=ISlashEnd,
     end_key=_end_key,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from syncd.model.sending import AuthFailed, MaybeSent, NotSent, RateLimited, Rejected
@@ -87,27 +84,13 @@ def result_of(answer: Answer, veil: Veil) -> Any:
     if status in (401, 403):
         raise AuthFailed(f"HTTP {status}: Ringotel refuses the api_key", http_status=status, answer=kept)
     if status == 429:
-        wait = retry_after(answer.headers)
-        raise RateLimited("HTTP 429: too many requests", retry_after=wait, http_status=status, answer=kept)
+        reason = "HTTP 429: too many requests"
+        raise RateLimited(reason, retry_after=answer.retry_after, http_status=status, answer=kept)
     if 400 <= status < 500 or status == 501:
         raise Rejected(f"HTTP {status}: Ringotel refused the request: {why}", http_status=status, answer=kept)
     if status == 500 and error is not None:
         raise NotSent(f"HTTP 500: {why}", tries=TRIES_OF_500, http_status=status, answer=kept)
     raise MaybeSent(f"HTTP {status} leaves open what was done", http_status=status, answer=kept)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds, from a number or a date (RFC 9110 §10.2.3). None where there is none to rely on.
-
-    A date is measured against the answer's own `Date`, so that the two clocks need not agree.
-    """
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    until = _date(text)
-    if until is None:
-        return None
-    return max(0.0, (until - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds())
 
 
 def summary(answer: Answer, error: str | None, veil: Veil) -> str:
@@ -118,14 +101,6 @@ def summary(answer: Answer, error: str | None, veil: Veil) -> str:
     text = f"{kind}, {len(answer.body)} bytes"
     title = re.search(rb"<title[^>]*>(.{1,200}?)</title>", answer.body[:4096], re.IGNORECASE | re.DOTALL)
     return f"{text}: {veil.over(html.unescape(title[1].decode('utf-8', 'replace')))}" if title else text
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _reply(answer: Answer) -> wire.Reply | None:

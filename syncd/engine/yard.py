@@ -1,0 +1,26 @@
+"""Where lanes come from and go back to, as the senders see it (the dispatcher)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Yard(Protocol):
+    """Where lanes go back to: the dispatcher."""
+
+    def wake(self, lane_id: str, account: str) -> None:
+        """Visit the lane as soon as its turn comes."""
+        ...
+
+    def wake_at(self, lane_id: str, account: str, due_at: datetime) -> None:
+        """Visit the lane then."""
+        ...
+
+    def look_again(self, conversation_id: str) -> None:
+        """Translate the events that wait in this conversation."""
+        ...
+
+    def hurry(self, account: str) -> None:
+        """The account works again: let its lanes go on that wait for a time."""
+        ...
