@@ -16,11 +16,14 @@ def utc_now() -> datetime:
 
 
 class Ids:
-    """Makes ids that are unique everywhere and rise within one process: 12 hex of milliseconds, 4 of count, 8 drawn."""
+    """Makes ids that rise within one process: 12 hex of milliseconds, 4 of count, 8 that are drawn once a process.
 
-    def __init__(self, clock: Clock = utc_now, draw: Callable[[], str] = lambda: secrets.token_hex(4)) -> None:
+    Unique everywhere as far as no two processes draw the same `tag` in the same millisecond. Not secret.
+    """
+
+    def __init__(self, clock: Clock = utc_now, tag: str | None = None) -> None:
         self._clock = clock
-        self._draw = draw
+        self._tag = tag if tag is not None else secrets.token_hex(4)
         self._last = 0
         self._lock = threading.Lock()
 
@@ -28,4 +31,4 @@ class Ids:
         with self._lock:
             stamp = int(self._clock().timestamp() * 1000) << 16
             self._last = max(self._last + 1, stamp)
-            return f"{self._last:016x}{self._draw()}"
+            return f"{self._last:016x}{self._tag}"

@@ -46,7 +46,12 @@ class Location:
 
 def writing_engine(location: Location) -> Engine:
     """SQLite's one writing connection: WAL, `synchronous=FULL` (G1), `BEGIN IMMEDIATE`."""
-    engine = create_engine(location.url, poolclass=NullPool, connect_args={"check_same_thread": False, "timeout": 5.0})
+    engine = create_engine(
+        location.url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "timeout": 5.0, "cached_statements": 512},
+    )
     _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False)
     return engine
 
@@ -59,6 +64,7 @@ def reading_engine(location: Location, *, size: int = 2) -> Engine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": 5.0},
     )
     _prepare_sqlite(engine, begin="BEGIN", query_only=True)
@@ -77,6 +83,7 @@ def async_engine(location: Location, *, size: int = 4) -> AsyncEngine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
+        hide_parameters=True,
         connect_args={"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "syncd"}},
     )
 

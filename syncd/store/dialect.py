@@ -1,15 +1,22 @@
 """Everything in which SQLite and PostgreSQL differ for the store's functions: sets of rows in one statement.
 
-SQLite gets a set as one JSON text (`json_each`), PostgreSQL as one array a column (`unnest`), so that a statement's
-text does not change with the number of rows and both databases can keep it prepared.
+A set of keys is one JSON text on SQLite (`json_each`) and one array a column on PostgreSQL (`unnest`), so that a
+statement's text does not change with the number of rows and stays prepared. Rows are written many to a statement: on
+SQLite as several `VALUES`, in a few sizes, on PostgreSQL from arrays.
+
+Statements of the hot path are SQLAlchemy's, but compiled once and executed as driver SQL: building, keying and
+compiling them anew for each of a dozen statements a commit would cost more than the database does.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -18,7 +25,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Executable,
     Integer,
     LargeBinary,
     Select,
@@ -30,15 +36,18 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Dialect as SqlalchemyDialect
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
 from syncd.store.schema import UtcTime
 
 Row = dict[str, Any]
+
+_CHUNKS = (64, 16, 4, 1)
+"""Rows in one SQLite statement; few sizes, so that the driver keeps each prepared."""
 
 
 def is_postgresql(conn: Connection) -> bool:
@@ -57,28 +66,14 @@ def now(conn: Connection) -> datetime:
 _NOW = text("SELECT clock_timestamp()")
 
 
-@cache
-def _among(on_postgresql: bool, columns: tuple[Column[Any], ...], name: str) -> ColumnElement[bool]:
-    left: Any = columns[0] if len(columns) == 1 else tuple_(*columns)
-    if on_postgresql:
-        arrays = [bindparam(f"{name}_{i}", type_=ARRAY(Text)) for i in range(len(columns))]
-        rows = func.unnest(*arrays).table_valued(*(f"c{i}" for i in range(len(columns))), name=name).render_derived()
-        return left.in_(select(*rows.c))  # type: ignore[no-any-return]
-    each = func.json_each(bindparam(name, type_=Text)).table_valued("value", name=name)
-    if len(columns) == 1:
-        return left.in_(select(each.c.value))  # type: ignore[no-any-return]
-    fields = [func.json_extract(each.c.value, f"$[{i}]") for i in range(len(columns))]
-    return left.in_(select(*fields))  # type: ignore[no-any-return]
-
-
-def pack(conn: Connection, rows: Iterable[Sequence[str] | str], name: str = "keys") -> Row:
-    """The parameters of a set named `name`; a row is a text, or as many texts as the set has columns."""
+def pack(conn: Connection, rows: Iterable[Sequence[str] | str]) -> Row:
+    """The parameters of a set of keys; a row is a text, or as many texts as the set has columns."""
     listed = list(rows)
     if not is_postgresql(conn):
-        return {name: json.dumps(listed)}
+        return {"keys": json.dumps(listed)}
     if not listed or isinstance(listed[0], str):
-        return {f"{name}_0": listed}
-    return {f"{name}_{i}": list(column) for i, column in enumerate(zip(*listed, strict=True))}
+        return {"keys_0": listed}
+    return {f"keys_{i}": list(column) for i, column in enumerate(zip(*listed, strict=True))}
 
 
 def fetch(
@@ -91,7 +86,7 @@ def fetch(
     order: tuple[Column[Any], ...] = (),
     lock: bool = False,
 ) -> Sequence[Any]:
-    """The columns of all rows whose `key` columns are among `rows`.
+    """The columns of all rows whose `key` columns (TEXT) are among `rows`.
 
     `columns`, `where` and `order` are module constants, so that the statement is built once. With `lock`, PostgreSQL
     keeps the rows for this transaction (SQLite has one writer: nothing to do); give an `order` then, so that two
@@ -100,7 +95,61 @@ def fetch(
     listed = list(rows)
     if not listed:
         return []
-    return conn.execute(_fetch(is_postgresql(conn), columns, key, where, order, lock), pack(conn, listed)).all()
+    return run(conn, _fetch(is_postgresql(conn), columns, key, where, order, lock), pack(conn, listed))
+
+
+def run(conn: Connection, statement: Any, params: Row) -> list[Any]:
+    """The rows (named tuples) of a SELECT or RETURNING statement that is a module constant."""
+    prepared = _prepared(statement, conn.dialect)
+    result = conn.exec_driver_sql(prepared.sql, prepared.values(params))
+    return prepared.rows(result.cursor.fetchall())
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A statement compiled for one dialect."""
+
+    sql: str
+    names: tuple[str, ...]
+    defaults: Row
+    row: Callable[[Iterable[Any]], Any]
+    decoders: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+    def values(self, params: Row) -> tuple[Any, ...]:
+        return tuple([params[name] if name in params else self.defaults[name] for name in self.names])
+
+    def rows(self, raw: Sequence[Any]) -> list[Any]:
+        if not self.decoders:
+            return [self.row(one) for one in raw]
+        found = []
+        for one in raw:
+            values = list(one)
+            for place, decode in self.decoders:
+                if values[place] is not None:
+                    values[place] = decode(values[place])
+            found.append(self.row(values))
+        return found
+
+
+@cache
+def _prepared(statement: Any, dialect: SqlalchemyDialect) -> _Prepared:
+    compiled = statement.compile(dialect=dialect)
+    columns = list(statement.selected_columns) if hasattr(statement, "selected_columns") else []
+    decoders: list[tuple[int, Callable[[Any], Any]]] = []
+    if dialect.name == "sqlite":
+        for place, column in enumerate(columns):
+            if isinstance(column.type, UtcTime):
+                decoders.append((place, datetime.fromisoformat))
+            elif isinstance(column.type, Boolean):
+                decoders.append((place, bool))
+    make = namedtuple("row", [column.name for column in columns], rename=True) if columns else tuple
+    return _Prepared(
+        sql=compiled.string,
+        names=tuple(compiled.positiontup or ()),
+        defaults=dict(compiled.params),
+        row=getattr(make, "_make", tuple),
+        decoders=tuple(decoders),
+    )
 
 
 @cache
@@ -112,7 +161,7 @@ def _fetch(
     order: tuple[Column[Any], ...],
     lock: bool,
 ) -> Select[Any]:
-    statement = select(*columns).where(_among(on_postgresql, key, "keys"))
+    statement = select(*columns).where(_among(on_postgresql, key))
     if where is not None:
         statement = statement.where(where)
     if order:
@@ -120,39 +169,28 @@ def _fetch(
     return statement.with_for_update(of=key[0].table) if lock and on_postgresql else statement
 
 
-def insert_rows(conn: Connection, table: Table, rows: Sequence[Row], *, skip_known: bool = False) -> None:
-    """Insert rows of equal columns in one statement; with `skip_known`, those that break a unique rule are left out."""
-    if not rows:
-        return
-    columns = tuple(rows[0])
-    if is_postgresql(conn):
-        tail = "ON CONFLICT DO NOTHING" if skip_known else ""
-        conn.execute(_pg_insert(table, columns, tail), _arrays(rows, columns))
-    else:
-        statement = insert(table).prefix_with("OR IGNORE") if skip_known else insert(table)
-        conn.execute(statement, list(rows))
-
-
-def upsert_rows(conn: Connection, table: Table, rows: Sequence[Row], flag: str) -> None:
-    """Insert rows by their `id`; of those that are there, only the boolean `flag` is set. PostgreSQL locks both kinds.
-
-    `rows` hold no id twice, and stand in the order of their ids.
-    """
-    if not rows:
-        return
-    columns = tuple(rows[0])
-    if is_postgresql(conn):
-        tail = f"ON CONFLICT (id) DO UPDATE SET {flag} = true WHERE NOT {table.name}.{flag}"
-        conn.execute(_pg_insert(table, columns, tail), _arrays(rows, columns))
-    else:
-        conn.execute(_sqlite_upsert(table, flag), list(rows))
-
-
 @cache
-def _sqlite_upsert(table: Table, flag: str) -> Executable:
-    return sqlite.insert(table).on_conflict_do_update(
-        index_elements=[table.c.id], set_={flag: True}, where=table.c[flag].is_(False)
-    )
+def _among(on_postgresql: bool, columns: tuple[Column[Any], ...]) -> ColumnElement[bool]:
+    left: Any = columns[0] if len(columns) == 1 else tuple_(*columns)
+    if on_postgresql:
+        arrays = [bindparam(f"keys_{i}", type_=ARRAY(Text)) for i in range(len(columns))]
+        rows = func.unnest(*arrays).table_valued(*(f"c{i}" for i in range(len(columns))), name="k").render_derived()
+        return left.in_(select(*rows.c))  # type: ignore[no-any-return]
+    each = func.json_each(bindparam("keys", type_=Text)).table_valued("value", name="k")
+    if len(columns) == 1:
+        return left.in_(select(each.c.value))  # type: ignore[no-any-return]
+    fields = [func.json_extract(each.c.value, f"$[{i}]") for i in range(len(columns))]
+    return left.in_(select(*fields))  # type: ignore[no-any-return]
+
+
+def insert_rows(conn: Connection, table: Table, rows: Sequence[Row], *, skip_known: bool = False) -> None:
+    """Insert rows of equal columns; with `skip_known`, those that break a unique rule are left out."""
+    if not rows:
+        return
+    if is_postgresql(conn):
+        _pg_write(conn, _pg_insert(table, tuple(rows[0]), "ON CONFLICT DO NOTHING" if skip_known else ""), table, rows)
+    else:
+        _sqlite_insert(conn, table, rows, verb="INSERT OR IGNORE" if skip_known else "INSERT")
 
 
 def insert_unless_known(conn: Connection, table: Table, row: Row) -> bool:
@@ -172,13 +210,12 @@ def insert_new(conn: Connection, table: Table, rows: Sequence[Row], key: tuple[s
     if not rows:
         return set()
     if is_postgresql(conn):
-        columns = tuple(rows[0])
         # In the order of the key, so that two processes inserting the same rows cannot wait for each other.
         ordered = sorted(rows, key=lambda row: tuple(row[k] for k in key))
         names = ", ".join(_quoted(k) for k in key)
         tail = f"ON CONFLICT ({names}) DO NOTHING RETURNING {names}"
-        found = conn.execute(_pg_insert(table, columns, tail), _arrays(ordered, columns))
-        return {tuple(row) for row in found}
+        found = _pg_write(conn, _pg_insert(table, tuple(rows[0]), tail), table, ordered)
+        return {tuple(row) for row in found.cursor.fetchall()}
     columns_of_key = tuple(table.c[k] for k in key)
     wanted = [tuple(row[k] for k in key) for row in rows]
     known = {tuple(row) for row in fetch(conn, columns_of_key, columns_of_key, wanted)}
@@ -186,46 +223,90 @@ def insert_new(conn: Connection, table: Table, rows: Sequence[Row], key: tuple[s
     return {w for w in wanted if w not in known}
 
 
+def upsert_rows(conn: Connection, table: Table, rows: Sequence[Row], flag: str) -> None:
+    """Insert rows by their `id`; of those that are there, only the boolean `flag` is set. PostgreSQL locks both kinds.
+
+    `rows` hold no id twice, and stand in the order of their ids.
+    """
+    if not rows:
+        return
+    tail = f"ON CONFLICT (id) DO UPDATE SET {flag} = true WHERE NOT {table.name}.{flag}"
+    if is_postgresql(conn):
+        _pg_write(conn, _pg_insert(table, tuple(rows[0]), tail), table, rows)
+    else:
+        _sqlite_insert(conn, table, rows, tail=tail)
+
+
 def update_rows(conn: Connection, table: Table, rows: Sequence[Row], key: str = "id") -> None:
-    """Set the other columns of each row by its `key`; all rows have the same columns."""
+    """Set the other columns of each row by its `key`; all rows have the same columns, and no key stands twice."""
     if not rows:
         return
     columns = tuple(rows[0])
-    if is_postgresql(conn):
-        conn.execute(_pg_update(table, columns, key), _arrays(rows, columns))
-        return
-    statement = _sqlite_update(table, columns, key)
-    conn.execute(statement, [{f"v_{name}": value for name, value in row.items()} for row in rows])
-
-
-@cache
-def _sqlite_update(table: Table, columns: tuple[str, ...], key: str) -> Executable:
-    values = {name: bindparam(f"v_{name}", type_=table.c[name].type) for name in columns if name != key}
-    return update(table).where(table.c[key] == bindparam(f"v_{key}", type_=table.c[key].type)).values(values)
-
-
-@cache
-def _pg_insert(table: Table, columns: tuple[str, ...], tail: str) -> Executable:
-    names = ", ".join(_quoted(name) for name in columns)
-    arrays = ", ".join(f":a_{name}" for name in columns)
-    return text(f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) {tail}").bindparams(  # noqa: S608 — names of our own tables
-        *(bindparam(f"a_{name}", type_=ARRAY(_array_item(table.c[name]))) for name in columns)
-    )
-
-
-@cache
-def _pg_update(table: Table, columns: tuple[str, ...], key: str) -> Executable:
-    names = ", ".join(_quoted(name) for name in columns)
-    arrays = ", ".join(f":a_{name}" for name in columns)
     sets = ", ".join(f"{_quoted(name)} = v.{_quoted(name)}" for name in columns if name != key)
+    names = ", ".join(_quoted(name) for name in columns)
     match = f"t.{_quoted(key)} = v.{_quoted(key)}"
-    return text(
-        f"UPDATE {table.name} AS t SET {sets} FROM unnest({arrays}) AS v ({names}) WHERE {match}"  # noqa: S608 — names of our own tables
-    ).bindparams(*(bindparam(f"a_{name}", type_=ARRAY(_array_item(table.c[name]))) for name in columns))
+    if is_postgresql(conn):
+        arrays = ", ".join(f":a_{name}" for name in columns)
+        sql = f"UPDATE {table.name} AS t SET {sets} FROM unnest({arrays}) AS v ({names}) WHERE {match}"  # noqa: S608 — names of our own tables
+        _pg_write(conn, sql, table, rows)
+        return
+    head = f"WITH v ({names}) AS (VALUES "
+    tail = f") UPDATE {table.name} AS t SET {sets} FROM v WHERE {match}"  # noqa: S608 — names of our own tables
+    _sqlite_chunks(conn, head, table, rows, tail)
 
 
-def _arrays(rows: Sequence[Row], columns: tuple[str, ...]) -> Row:
-    return {f"a_{name}": [row[name] for row in rows] for name in columns}
+def _sqlite_insert(
+    conn: Connection, table: Table, rows: Sequence[Row], *, verb: str = "INSERT", tail: str = ""
+) -> None:
+    names = ", ".join(_quoted(name) for name in rows[0])
+    _sqlite_chunks(conn, f"{verb} INTO {table.name} ({names}) VALUES ", table, rows, f" {tail}" if tail else "")
+
+
+def _sqlite_chunks(conn: Connection, head: str, table: Table, rows: Sequence[Row], tail: str) -> None:
+    columns = tuple(rows[0])
+    row_text = "(" + ", ".join("?" * len(columns)) + ")"
+    tuples = list(zip(*_columns(table, columns, rows, sqlite=True), strict=True))
+    for chunk in _chunks(tuples):
+        values = ", ".join([row_text] * len(chunk))
+        conn.exec_driver_sql(f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def _columns(table: Table, columns: tuple[str, ...], rows: Sequence[Row], *, sqlite: bool) -> list[list[Any]]:
+    """The rows turned into columns, as the driver takes their values."""
+    found = []
+    for name in columns:
+        values = [row[name] for row in rows]
+        if sqlite and isinstance(table.c[name].type, UtcTime):
+            values = [None if value is None else UtcTime.as_text(value) for value in values]
+        found.append(values)
+    return found
+
+
+@cache
+def _pg_insert(table: Table, columns: tuple[str, ...], tail: str) -> str:
+    names = ", ".join(_quoted(name) for name in columns)
+    arrays = ", ".join(f":a_{name}" for name in columns)
+    return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) {tail}"  # noqa: S608 — names of our own tables
+
+
+def _pg_write(conn: Connection, sql: str, table: Table, rows: Sequence[Row]) -> Any:
+    columns = tuple(rows[0])
+    prepared = _prepared(_pg_statement(sql, table, columns), conn.dialect)
+    arrays = dict(zip((f"a_{name}" for name in columns), _columns(table, columns, rows, sqlite=False), strict=True))
+    return conn.exec_driver_sql(prepared.sql, prepared.values(arrays))
+
+
+@cache
+def _pg_statement(sql: str, table: Table, columns: tuple[str, ...]) -> Any:
+    return text(sql).bindparams(*(bindparam(f"a_{name}", type_=ARRAY(_array_item(table.c[name]))) for name in columns))
 
 
 def _array_item(column: Column[Any]) -> TypeEngine[Any]:

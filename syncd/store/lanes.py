@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Executable, Text, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, Connection, Text, bindparam, func, select, text, update
 
 from syncd.model.sending import Author
 from syncd.model.text import from_bytes
 from syncd.model.work import Duty, LaneName
 from syncd.store import dialect
-from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, update_rows, upsert_rows
+from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, run, update_rows, upsert_rows
 from syncd.store.schema import conversation, delivery, lane, message
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
@@ -287,7 +288,7 @@ def in_flight(conn: Connection, lane_ids: Iterable[str]) -> set[str]:
 def duties(conn: Connection, delivery_ids: Iterable[str]) -> dict[str, Duty]:
     """All that is needed to carry out these deliveries."""
     found = {}
-    for row in conn.execute(_select_duties(is_postgresql(conn)), pack(conn, set(delivery_ids))):
+    for row in run(conn, _select_duties(is_postgresql(conn)), pack(conn, set(delivery_ids))):
         found[row.delivery_id] = Duty(
             delivery_id=row.delivery_id,
             lane_id=row.lane_id,
@@ -336,11 +337,11 @@ def _heads(conn: Connection, lane_ids: Iterable[str] | Mapping[str, Any]) -> dic
     wanted = list(lane_ids)
     if not wanted:
         return {}
-    rows = conn.execute(_HEADS_POSTGRESQL if is_postgresql(conn) else _HEADS_SQLITE, pack(conn, wanted))
-    return {row.lane_id: Head(*row) for row in rows}
+    rows = run(conn, _HEADS_POSTGRESQL if is_postgresql(conn) else _HEADS_SQLITE, pack(conn, wanted))
+    return {row[0]: Head(*row) for row in rows}
 
 
-def _head_statement(lanes: str) -> Executable:
+def _head_statement(lanes: str) -> Any:
     # A correlated look-up a lane: a lane of ten thousand costs no more than a lane of one.
     statement = text(
         "SELECT d.lane_id, d.id, d.state, d.attempts, d.tried_at, d.sessionid "  # noqa: S608 — constants of this file
@@ -361,7 +362,8 @@ _HEADS_SQLITE = _head_statement("(SELECT value AS id FROM json_each(:keys)) AS l
 _HEADS_POSTGRESQL = _head_statement("unnest(CAST(:keys_0 AS text[])) AS l (id)")
 
 
-def _select_duties(postgresql: bool) -> Executable:
+@cache
+def _select_duties(postgresql: bool) -> Any:
     keys = (
         func.unnest(bindparam("keys_0", type_=ARRAY(Text))).table_valued("value", name="k").render_derived()
         if postgresql

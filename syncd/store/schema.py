@@ -48,7 +48,12 @@ class UtcTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":
             return value
-        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return self.as_text(value)
+
+    @staticmethod
+    def as_text(value: datetime) -> str:
+        """The time as SQLite has it."""
+        return value.isoformat(timespec="microseconds")[:26] + "Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:

@@ -1,0 +1,1 @@
+"""What the scenario tests stand on: databases, a daemon in its own process, simulated platforms, a history checker."""
