@@ -27,7 +27,7 @@ T = TypeVar("T")
 ORGANIZATION = "17076444409917912922"
 USERS = ("9003", "9004")
 ISLASH_SESSION = "demo-islash-session"
-PATIENCE = 20.0
+PATIENCE = 8.0
 """Seconds that a step waits for its effect. Far more than it takes: a busy machine is no failure."""
 STOP_PATIENCE = 8.0
 

@@ -149,14 +149,16 @@ class Dispatcher:
 
     async def _look_again(self) -> None:
         assert self._receiver is not None
+        looked_at = -SWEEP_SECONDS
         while True:
             try:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._events_wake.wait()
             except TimeoutError:
-                everywhere = True
-            else:
-                everywhere = False
+                pass
+            now = asyncio.get_running_loop().time()
+            everywhere = now - looked_at >= SWEEP_SECONDS
+            looked_at = now if everywhere else looked_at
             self._events_wake.clear()
             wanted, self._waiting_events = self._waiting_events, set()
             try:

@@ -16,7 +16,7 @@ from syncd.model.retry import Verdict, class_of
 from syncd.model.sending import Author, SendError, Sent
 from syncd.model.topology import Topology
 from syncd.model.work import Chat, Duty, LaneName, extension_of
-from syncd.store import accounts, inbox, lanes, sessions, translation
+from syncd.store import accounts, lanes, sessions, translation
 from syncd.store.dialect import insert_rows
 from syncd.store.lanes import Completion, Held, LaneAfter, NotHeld
 from syncd.store.schema import attempt
@@ -86,16 +86,6 @@ class Finished:
     took_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class After:
-    """How a lane stands after an attempt."""
-
-    lane: LaneAfter
-    took: bool
-    event_waits: bool
-    """An event of the conversation waits for a send to be settled."""
-
-
 class Ledger:
     """The SQL side of dispatching, batched by the store's group commit."""
 
@@ -132,7 +122,7 @@ class Ledger:
         """Let another try open it."""
         await self._store.write(sessions.not_opened, opening.opening_id)
 
-    async def finish(self, finished: Finished) -> After:
+    async def finish(self, finished: Finished) -> LaneAfter:
         """Record an attempt: the delivery's state, the copy's row in `mapping`, the session that the answer named."""
         return await self._store.submit(self._finish_many, finished)
 
@@ -216,7 +206,7 @@ class Ledger:
     def _opened(self, conn: Connection, opening: ToOpen, sessionid: str) -> None:
         sessions.opened(conn, opening.opening_id, opening.chat, sessionid, Picture(self._ids, self._clock()))
 
-    def _finish_many(self, conn: Connection, batch: Sequence[Finished]) -> list[After]:
+    def _finish_many(self, conn: Connection, batch: Sequence[Finished]) -> list[LaneAfter]:
         picture = Picture(self._ids, self._clock())
         after = lanes.complete(
             conn,
@@ -242,8 +232,7 @@ class Ledger:
         translation.save_copies(conn, picture)
         self._adopt(conn, picture, batch)
         insert_rows(conn, attempt, [_attempt_row(one) for one in batch if one.result is not None], skip_known=True)
-        waiting = inbox.waiting_among(conn, {one.duty.conversation_id for one in batch})
-        return [After(*after[one.duty.delivery_id], event_waits=one.duty.conversation_id in waiting) for one in batch]
+        return [after[one.duty.delivery_id] for one in batch]
 
     def _adopt(self, conn: Connection, picture: Picture, batch: Sequence[Finished]) -> None:
         named = [

@@ -14,7 +14,7 @@ from syncd import metrics
 from syncd.engine import reconcile
 from syncd.engine.gate import Gate
 from syncd.engine.health import Health
-from syncd.engine.ledger import After, Finished, Ledger, ToOpen, ToSend, ToSettle
+from syncd.engine.ledger import Finished, Ledger, ToOpen, ToSend, ToSettle
 from syncd.engine.platform import Platform
 from syncd.engine.yard import Yard
 from syncd.model.clock import Clock
@@ -31,7 +31,7 @@ from syncd.model.sending import (
 )
 from syncd.model.topology import Topology
 from syncd.model.work import Duty, extension_of
-from syncd.store.lanes import NotHeld
+from syncd.store.lanes import LaneAfter, NotHeld
 from syncd.store.writer import StoreUnavailable
 
 log = structlog.get_logger("syncd.dispatch")
@@ -124,6 +124,10 @@ class Sender:
                 self._again.discard(lane_id)
             if again:
                 self.add(lane_id)
+        # At once, not when the task's callbacks run: a lane that is added in between would count on this worker.
+        worker: asyncio.Task[None] | None = asyncio.current_task()
+        assert worker is not None
+        self._workers.discard(worker)
 
     async def _visit(self, lane_id: str) -> bool:
         """Do one thing for a lane; whether it has more to do at once."""
@@ -235,7 +239,7 @@ class Sender:
 
     async def _finish(self, finished: Finished) -> bool:
         # The answer is kept until the database takes it (design §14); only a crash makes it a doubt.
-        after: After = await self._surely(lambda: self._ledger.finish(finished))
+        after: LaneAfter = await self._surely(lambda: self._ledger.finish(finished))
         duty, judged = finished.duty, finished.verdict
         outcome = class_of(finished.result) if finished.result is not None else judged.state
         metrics.attempts.labels(self.account, outcome).inc()
@@ -254,10 +258,10 @@ class Sender:
         )
         if after.event_waits:
             self._yard.look_again(duty.conversation_id)
-        if after.lane.due_at is not None:
-            self._yard.wake_at(duty.lane_id, self.account, after.lane.due_at)
+        if after.due_at is not None:
+            self._yard.wake_at(duty.lane_id, self.account, after.due_at)
             return False
-        return after.lane.more
+        return after.more
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         tries = 0

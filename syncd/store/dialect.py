@@ -209,18 +209,14 @@ def insert_new(conn: Connection, table: Table, rows: Sequence[Row], key: tuple[s
     """
     if not rows:
         return set()
+    names = ", ".join(_quoted(k) for k in key)
+    tail = f"ON CONFLICT ({names}) DO NOTHING RETURNING {names}"
     if is_postgresql(conn):
         # In the order of the key, so that two processes inserting the same rows cannot wait for each other.
         ordered = sorted(rows, key=lambda row: tuple(row[k] for k in key))
-        names = ", ".join(_quoted(k) for k in key)
-        tail = f"ON CONFLICT ({names}) DO NOTHING RETURNING {names}"
         found = _pg_write(conn, _pg_insert(table, tuple(rows[0]), tail), table, ordered)
         return {tuple(row) for row in found.cursor.fetchall()}
-    columns_of_key = tuple(table.c[k] for k in key)
-    wanted = [tuple(row[k] for k in key) for row in rows]
-    known = {tuple(row) for row in fetch(conn, columns_of_key, columns_of_key, wanted)}
-    insert_rows(conn, table, [row for row, w in zip(rows, wanted, strict=True) if w not in known])
-    return {w for w in wanted if w not in known}
+    return {tuple(row) for row in _sqlite_insert(conn, table, rows, tail=tail)}
 
 
 def upsert_rows(conn: Connection, table: Table, rows: Sequence[Row], flag: str) -> None:
@@ -257,18 +253,22 @@ def update_rows(conn: Connection, table: Table, rows: Sequence[Row], key: str = 
 
 def _sqlite_insert(
     conn: Connection, table: Table, rows: Sequence[Row], *, verb: str = "INSERT", tail: str = ""
-) -> None:
+) -> list[Any]:
     names = ", ".join(_quoted(name) for name in rows[0])
-    _sqlite_chunks(conn, f"{verb} INTO {table.name} ({names}) VALUES ", table, rows, f" {tail}" if tail else "")
+    return _sqlite_chunks(conn, f"{verb} INTO {table.name} ({names}) VALUES ", table, rows, f" {tail}")
 
 
-def _sqlite_chunks(conn: Connection, head: str, table: Table, rows: Sequence[Row], tail: str) -> None:
+def _sqlite_chunks(conn: Connection, head: str, table: Table, rows: Sequence[Row], tail: str) -> list[Any]:
+    returned: list[Any] = []
     columns = tuple(rows[0])
     row_text = "(" + ", ".join("?" * len(columns)) + ")"
     tuples = list(zip(*_columns(table, columns, rows, sqlite=True), strict=True))
     for chunk in _chunks(tuples):
         values = ", ".join([row_text] * len(chunk))
-        conn.exec_driver_sql(f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
+        result = conn.exec_driver_sql(f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
+        if "RETURNING" in tail:
+            returned += result.cursor.fetchall()
+    return returned
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

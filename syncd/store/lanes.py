@@ -8,16 +8,25 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Text, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, func, select, text, update
 
 from syncd.model.sending import Author
 from syncd.model.text import from_bytes
 from syncd.model.work import Duty, LaneName
 from syncd.store import dialect
 from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, run, update_rows, upsert_rows
-from syncd.store.schema import conversation, delivery, lane, message
+from syncd.store.inbox import WAITS
+from syncd.store.schema import conversation, delivery, event, lane, message
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
+_BEFORE = (
+    delivery.c.id.label("delivery_id"),
+    delivery.c.state,
+    lane.c.owner,
+    lane.c.token,
+    exists().where(event.c.conversation_id == lane.c.conversation_id, WAITS).label("event_waits"),
+)
+_ITS_LANE = lane.c.id == delivery.c.lane_id
 _DUTY = (
     delivery.c.id.label("delivery_id"),
     delivery.c.lane_id,
@@ -88,8 +97,8 @@ class LaneAfter:
     more: bool
     """Deliveries are left in it."""
     due_at: datetime | None
-    fenced: bool = False
-    """Another process had taken the lane; the completion counted only if it told of a send."""
+    event_waits: bool
+    """An event of the conversation waits for a send to be settled."""
 
 
 def add(conn: Connection, duties: Sequence[Duty], now: datetime) -> None:
@@ -189,30 +198,21 @@ def start(conn: Connection, held: Iterable[tuple[Held, str | None]], now: dateti
     )
 
 
-def complete(
-    conn: Connection, completions: Sequence[Completion], owner: str, now: datetime
-) -> dict[str, tuple[LaneAfter, bool]]:
-    """Write what became of deliveries, and free their lanes. By delivery: the lane after it, and whether it took.
+def complete(conn: Connection, completions: Sequence[Completion], owner: str, now: datetime) -> dict[str, LaneAfter]:
+    """Write what became of deliveries, and free their lanes. By delivery: the lane after it.
 
     A completion takes while its token is the lane's; after that only the news that it was sent does, for that is the
     truth whoever holds the lane.
     """
-    ids = {one.lane_id for one in completions}
-    lanes = {row.id: row for row in fetch(conn, _LANE, (lane.c.id,), ids, order=(lane.c.id,), lock=True)}
-    before = {
-        row.id: row
-        for row in fetch(
-            conn,
-            (delivery.c.id, delivery.c.state),
-            (delivery.c.id,),
-            {one.delivery_id for one in completions},
-        )
-    }
+    wanted = [one.delivery_id for one in completions]
+    found = fetch(conn, _BEFORE, (delivery.c.id,), wanted, where=_ITS_LANE, order=(lane.c.id,), lock=True)
+    before = {row.delivery_id: row for row in found}
     rows = []
     took: dict[str, bool] = {}
     for one in completions:
-        held = lanes[one.lane_id].owner == owner and lanes[one.lane_id].token == one.token
-        pending = before[one.delivery_id].state in ("sending", "unknown", "ready")
+        was = before[one.delivery_id]
+        held = was.owner == owner and was.token == one.token
+        pending = was.state in ("sending", "unknown", "ready")
         took[one.delivery_id] = pending and (held or one.state == "sent")
         if took[one.delivery_id]:
             rows.append(
@@ -226,15 +226,15 @@ def complete(
                 }
             )
     update_rows(conn, delivery, rows)
-    left = _heads(conn, ids)
+    left = _heads(conn, {one.lane_id for one in completions})
     freed = []
-    after: dict[str, tuple[LaneAfter, bool]] = {}
+    after: dict[str, LaneAfter] = {}
     for one in completions:
-        row = lanes[one.lane_id]
-        held = row.owner == owner and row.token == one.token
+        was = before[one.delivery_id]
+        held = was.owner == owner and was.token == one.token
         due_at = one.due_at if took[one.delivery_id] else None
         more = one.lane_id in left
-        after[one.delivery_id] = (LaneAfter(more, due_at, fenced=not held), took[one.delivery_id])
+        after[one.delivery_id] = LaneAfter(more, due_at, event_waits=was.event_waits)
         if held and (not more or due_at is not None):
             freed.append(
                 {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, update
+from sqlalchemy import Connection, and_, exists, update
 
 from syncd.model.contact import canonical
 from syncd.model.decide import Incoming, chat_of, contact_on
@@ -16,7 +16,7 @@ from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
 from syncd.store import inbox, lanes
 from syncd.store.dialect import fetch, insert_rows, update_rows
-from syncd.store.schema import conversation, delivery, mapping, message, session
+from syncd.store.schema import conversation, delivery, event, mapping, message, session
 
 _COPY = (
     mapping.c.message,
@@ -40,6 +40,7 @@ _CONVERSATION = (
     conversation.c.next_seq,
     conversation.c.contact_wrote_at,
 )
+_EVENT_WAITS = exists().where(event.c.conversation_id == conversation.c.id, inbox.WAITS).label("event_waits")
 _SESSION = (
     session.c.id,
     session.c.account,
@@ -84,14 +85,15 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
     load_current_sessions(conn, picture, chats)
     for row in fetch(
         conn,
-        _CONVERSATION,
+        (*_CONVERSATION, _EVENT_WAITS),
         (conversation.c.link, conversation.c.contact),
         sorted(pairs),
         order=(conversation.c.id,),
         lock=True,
     ):
-        picture.conversations[row.link, row.contact] = Conversation(*row)
-    picture.waiting.update(inbox.waiting_among(conn, {known.id for known in picture.conversations.values()}))
+        picture.conversations[row.link, row.contact] = Conversation(*row[:-1])
+        if row.event_waits:
+            picture.waiting.add(row.id)
     suspects = {
         lane_id(picture.conversations[pair].id, target)
         for pair, targets in speakers.items()

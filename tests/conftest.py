@@ -1,0 +1,46 @@
+"""Fixtures that every test may use: the databases, and the world that scenarios play in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import Database, postgresql_database, sqlite_database, why_no_postgresql
+from tests.support.world import World
+
+_no_postgresql: list[str | None] = []
+
+
+async def _why_no_postgresql() -> str | None:
+    """Asked once a session."""
+    if not _no_postgresql:
+        _no_postgresql.append(await why_no_postgresql())
+    return _no_postgresql[0]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        yield sqlite_database(tmp_path)
+        return
+    reason = await _why_no_postgresql()
+    if reason is not None:
+        # Skips of one place and reason are told in one line; continuous integration must not pass without them.
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    async with postgresql_database() as made:
+        yield made
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> AsyncIterator[World]:
+    """Platforms that are up, and a daemon to be started between them.
+
+    Afterwards the daemon must end well, and its log hold no secret and tell of no defect.
+    """
+    world = World(tmp_path, database)
+    async with world:
+        yield world
