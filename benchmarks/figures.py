@@ -22,7 +22,7 @@ class Figures:
     """From writing the post to the target's having carried it out."""
     deliver_p99: float
     tail: float
-    """From the last acknowledgement to the last arrival."""
+    """From the last acknowledgement to the last arrival; 0 where that came first."""
     cpu: float
     """Seconds of CPU per 1,000 messages, all threads."""
     loop_cpu: float
@@ -33,6 +33,8 @@ class Figures:
     """KiB of memory more per 1,000 messages."""
     load_cpu: float
     """Seconds of CPU per 1,000 messages of the load and the sink together."""
+    others: float
+    """Processors that all other processes of the machine kept busy meanwhile (a PostgreSQL server is one of them)."""
     opened: float
     """Seconds that it took to open all sessions, one message each, before the clock started."""
     commits: float
@@ -71,7 +73,7 @@ class Latencies:
             ack_p99=percentile(times.waits, 99) * 1000,
             deliver_p50=percentile(delivered, 50) * 1000,
             deliver_p99=percentile(delivered, 99) * 1000,
-            tail=(last - max(times.acknowledged)) * 1000,
+            tail=max(0.0, last - max(times.acknowledged)) * 1000,
         )
 
 
@@ -91,6 +93,7 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("CPU seconds per 1,000", "cpu", ".3f"),
     ("of it the event loop", "loop_cpu", ".3f"),
     ("load's and sink's CPU seconds per 1,000", "load_cpu", ".3f"),
+    ("processors busy with anything else", "others", ".2f"),
     ("memory, MiB", "rss", ".0f"),
     ("memory more per 1,000, KiB", "grown", ",.0f"),
     ("opening all sessions, s", "opened", ".2f"),
@@ -113,15 +116,9 @@ def table(columns: dict[str, Figures], ratios: dict[str, float], *, markdown: bo
     widths = [max(len(row[place]) for row in [heads, *rows]) for place in range(len(heads))]
 
     def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if not place else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
         return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded)
 
-    rule = (
-        "| "
-        + " | ".join("-" * width if not place else "-" * (width - 1) + ":" for place, width in enumerate(widths))
-        + " |"
-    )
-    return "\n".join([line(heads), *([rule] if markdown else []), *(line(row) for row in rows)])
+    rule = [line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])] if markdown else []
+    return "\n".join([line(heads), *rule, *(line(row) for row in rows)])

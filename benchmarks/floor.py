@@ -12,11 +12,7 @@ import sys
 
 import aiohttp
 from aiohttp import web
-
-try:
-    from uvloop import run
-except ImportError:
-    from asyncio import run
+from fastest import run
 
 
 async def serve(url: str, key: str) -> None:

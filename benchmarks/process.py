@@ -51,6 +51,12 @@ def _cpu(path: str) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def machine_cpu() -> float:
+    """Seconds of CPU that the whole machine has spent so far."""
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return sum(int(ticks) for ticks in (user, nice, system, irq, softirq)) / _TICKS
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """How the bridge is run."""
@@ -130,9 +136,9 @@ class Bridge(Relay):
         port, admin = _free_port(), _free_port()
         config, log = setup.folder / "config.toml", setup.folder / "bridge.log"
         config.write_text(_config(setup, sink, port, admin))
-        command = [str(HERE / "bootstrap.py"), "run", "--config", str(config)]
+        command = ["-m", "syncd", "run", "--config", str(config)]
         if setup.profile:
-            command = [str(HERE / "profiled.py"), str(setup.folder / "profile"), *command]
+            command = [str(HERE / "profiled.py"), str(setup.folder / "profile"), *command[1:]]
         with log.open("wb") as stream:
             process = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=stream, stdout=stream)
         bridge = cls(process, port, admin, log)

@@ -1,4 +1,4 @@
-"""Runs a Python script under cProfile: `python profiled.py OUT SCRIPT ARGUMENT …` writes OUT.loop and OUT.writer.
+"""Runs a module under cProfile: `python profiled.py OUT MODULE ARGUMENT …` writes OUT.loop and OUT.writer.
 
 The writer is the thread that commits on SQLite; on PostgreSQL the event loop does.
 """
@@ -19,19 +19,19 @@ def main() -> None:
     sys.argv = sys.argv[2:]
     run = threading.Thread.run
 
-    def run_profiled(thread: threading.Thread) -> None:
-        if thread.name != WRITER:
-            return run(thread)
+    def run_profiled(self: threading.Thread) -> None:
+        if self.name != WRITER:
+            return run(self)
         profile = cProfile.Profile()
         try:
-            return profile.runcall(run, thread)
+            return profile.runcall(run, self)
         finally:
             profile.dump_stats(f"{out}.writer")
 
     threading.Thread.run = run_profiled  # type: ignore[method-assign]
     profile = cProfile.Profile()
     try:
-        profile.runcall(runpy.run_path, sys.argv[0], run_name="__main__")
+        profile.runcall(runpy.run_module, sys.argv[0], run_name="__main__", alter_sys=True)
     finally:
         profile.dump_stats(f"{out}.loop")
 

@@ -10,31 +10,19 @@ Exit codes: 0 done; 1 something was lost, doubled, out of order or refused (no f
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
 
-from database import POSTGRES, Database
+from database import Database
+from fastest import LOOP, run
 from figures import Figures, table
 from rounds import Shape, bridge_round, floor_round
 from traffic import MOST_CONVERSATIONS, Plan
 from wrong import Wrong
-
-run: Callable[[Coroutine[Any, Any, int]], int]
-try:
-    from uvloop import run
-
-    LOOP = "uvloop"
-except ImportError:
-    from asyncio import run
-
-    LOOP = "asyncio"
 
 RATIOS = {"sqlite": 0.35, "postgresql": 0.25}
 """Least share of the floor's rate, at 64 concurrent and 500 conversations."""
@@ -43,6 +31,8 @@ BURST_MS = 1500.0
 """Most time from the last acknowledgement to the last arrival of a burst."""
 OFFERED_MS = {"p50": 1.0, "p99": 3.0}
 """Most time to acknowledge at 1,000 a second offered."""
+QUIET = 0.2
+"""Processors that may be busy with anything else before rates and ratios are worth little."""
 SMOKE = {"messages": 300, "conversations": 30, "rounds": 1}
 
 
@@ -160,6 +150,7 @@ def _sane(columns: dict[str, Figures], ratios: dict[str, float]) -> None:
 def _targets(given: argparse.Namespace, columns: dict[str, Figures], ratios: dict[str, float]) -> list[Target]:
     """Those that this run can speak of."""
     found = []
+    standard = (given.concurrent, given.conversations, given.delay, given.users) == (64, 500, 0.0, 1)
     for kind, ratio in ratios.items():
         figures = columns[kind]
         if given.burst:
@@ -169,12 +160,7 @@ def _targets(given: argparse.Namespace, columns: dict[str, Figures], ratios: dic
             for name, bound in OFFERED_MS.items():
                 value = getattr(figures, f"ack_{name}")
                 found.append(Target(f"{kind}: ms to acknowledge, {name}", value, bound, value <= bound))
-        elif (given.concurrent, given.conversations, given.delay, given.users) == (
-            64,
-            500,
-            0.0,
-            1,
-        ) and not given.offered:
+        elif standard and given.offered is None:
             found.append(Target(f"{kind}: ratio to the floor", ratio, RATIOS[kind], ratio >= RATIOS[kind]))
     return found
 
@@ -199,12 +185,18 @@ def _tell(
         }
         print(json.dumps(document, indent=2))
         return
-    said = [f"{value} {name}" for name, value in asked.items() if name in ("messages", "conversations", "rounds")]
-    said += [f"{given.concurrent} concurrent"] + [f"{given.users} users"] * (given.users > 1)
-    said += [f"{given.offered:g} a second offered"] * bool(given.offered)
-    said += [f"a target that takes {given.delay * 1000:g} ms"] * bool(given.delay)
+    said = [f"{given.messages} messages", f"{given.conversations} conversations", f"{given.concurrent} concurrent"]
+    if given.users > 1:
+        said.append(f"{given.users} users")
+    if given.offered is not None:
+        said.append(f"{given.offered:g} a second offered")
+    if given.delay:
+        said.append(f"a target that takes {given.delay * 1000:g} ms")
+    said.append(f"medians of {given.rounds} rounds" if given.rounds > 1 else "one round")
     print(f"{', '.join(said)}; {os.cpu_count()} processors, Python {machine['python']}, {LOOP}, {', '.join(places)}\n")
     print(table(columns, ratios, markdown=given.markdown))
+    if columns["floor"].others > QUIET:
+        print("\nOther work kept this machine busy during the floor: do not quote these rates and ratios.")
     for target in targets:
         print(f"\n{target}" if target is targets[0] else str(target))
 

@@ -14,7 +14,7 @@ import traffic
 from database import Database
 from figures import Figures, Latencies
 from load import Load, Times
-from process import Bridge, Floor, Level, Relay, Setup, Usage
+from process import Bridge, Floor, Level, Relay, Setup, Usage, machine_cpu
 from sink import Sink
 from traffic import Plan, Post
 from wrong import Wrong
@@ -92,6 +92,7 @@ class _Run:
     before: Usage
     after: Usage
     load_cpu: float
+    others_cpu: float
 
     def figures(self, opened: float, *, commits: float = 0.0, units: float = 0.0) -> Figures:
         thousands = self.messages / 1000
@@ -107,6 +108,7 @@ class _Run:
             rss=self.after.rss / 2**20,
             grown=(self.after.rss - self.before.rss) / 1024 / thousands,
             load_cpu=self.load_cpu / thousands,
+            others=self.others_cpu / self.latencies.seconds,
             opened=opened,
             commits=commits / self.messages,
             units=units / commits if commits else 0.0,
@@ -130,16 +132,17 @@ async def _run(plan: Plan, posts: Sequence[Post], shape: Shape, load: Load, sink
     gc.freeze()
     gc.disable()
     try:
-        own, before = Usage.of(os.getpid()), relay.usage()
+        machine, own, before = machine_cpu(), Usage.of(os.getpid()), relay.usage()
         work = load.run(posts) if shape.offered is None else load.offer(posts, shape.offered)
         times = await _posted(work)
         await sink.all_here()
         after, load_cpu = relay.usage(), Usage.of(os.getpid()).cpu - own.cpu
+        others = machine_cpu() - machine - load_cpu - (after.cpu - before.cpu)
     finally:
         gc.enable()
         gc.unfreeze()
     latencies = Latencies.of(times, [post.text for post in posts], sink.arrivals)
-    return _Run(len(plan.said), deliveries, latencies, before, after, load_cpu)
+    return _Run(len(plan.said), deliveries, latencies, before, after, load_cpu, max(0.0, others))
 
 
 async def _posted(work: Awaitable[Times]) -> Times:

@@ -11,6 +11,13 @@ import pytest
 from tests.support.databases import Database, postgresql_database, sqlite_database, why_no_postgresql
 from tests.support.world import World
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep pytest-alembic's ready-made tests out: they bind to this file, and pytest 9 cannot collect them."""
+    if hasattr(config.option, "pytest_alembic_tests_path"):
+        config.option.pytest_alembic_tests_path = "tests/none"
+
+
 _no_postgresql: list[str | None] = []
 
 

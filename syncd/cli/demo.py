@@ -8,12 +8,15 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from syncd.cli.demo_stage import Failed, Stage
 from syncd.cli.demo_story import CHUN, Story
 from syncd.cli.demo_telling import Telling
 from syncd.cli.demo_watch import watch
+from syncd.cli.outcome import DONE, FAILED
 
 INTERRUPTED = 130
 """Exit code of a story that was broken off with Ctrl-C, as shells have it."""
@@ -26,35 +29,33 @@ def demo(once: bool, as_json: bool) -> int:
     Leaves nothing behind, but for the daemon's log and database where something failed.
     """
     telling = Telling(as_json=as_json)
-    folder = Path(tempfile.mkdtemp(prefix="syncd-demo-")).resolve()
+    stage = Stage(Path(tempfile.mkdtemp(prefix="syncd-demo-")).resolve())
+    story = Story(stage, telling)
+    code = INTERRUPTED
     try:
-        code = asyncio.run(_play(telling, folder, stay=telling.live and not once, as_json=as_json))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    if code != 1:
-        shutil.rmtree(folder, ignore_errors=True)
+        code = asyncio.run(_play(telling, stage, story, stay=telling.live and not once))
+    finally:
+        if code != FAILED:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+    if as_json:
+        sys.stdout.write(telling.document(story.told) + "\n")
     return code
 
 
-async def _play(telling: Telling, folder: Path, *, stay: bool, as_json: bool) -> int:
-    stage = Stage(folder)
-    story = Story(stage, telling)
+async def _play(telling: Telling, stage: Stage, story: Story, *, stay: bool) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    rows = []
     try:
         async with stage:
-            telling.plain("syncd keeps Ringotel chats in step with the channels that customers write on.", "bold")
-            telling.plain("Here it runs between three simulated platforms. All it knows is in one SQLite file.")
+            telling.plain("syncd keeps Ringotel chats in step with the channels customers write on.", "bold")
+            telling.plain("Here it runs between three simulated platforms, over real HTTP.")
             if not await _until(story.play(), stopping):
                 return INTERRUPTED
-            rows = story.mapping()
             telling.plain()
-            telling.plain("The table `mapping`: which copy of which message is where (green: where it came from)")
+            telling.plain("Table `mapping`: which copy of which message is where (* is where it was said)")
             telling.plain()
-            telling.mapping(rows)
+            telling.mapping(story.told)
             telling.plain()
             if stay:
                 await _stay(telling, stage, stopping)
@@ -63,29 +64,25 @@ async def _play(telling: Telling, folder: Path, *, stay: bool, as_json: bool) ->
                 raise Failed(f"syncd was told to stop and ended with code {code}")
     except (Failed, OSError) as error:
         telling.fails(str(error), stage.log)
-        return 1
-    finally:
-        if as_json:
-            sys.stdout.write(telling.document(rows) + "\n")
+        return FAILED
     if not stay:
-        telling.plain("All of it was really so. On a terminal `syncd demo` stays, for you to try things.")
-    return 0
+        telling.plain("All as it should be. On a terminal, `syncd demo` stays for you to try things.")
+    return DONE
 
 
-async def _until(story: object, stopping: asyncio.Event) -> bool:
-    """Whether the story came to its end before somebody stopped it. Raises what the story raises."""
-    assert asyncio.iscoroutine(story)
-    playing = asyncio.create_task(story)
+async def _until(playing: Coroutine[Any, Any, None], stopping: asyncio.Event) -> bool:
+    """Whether it came to its end before somebody stopped it. Raises what it raises."""
+    played = asyncio.create_task(playing)
     stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait([playing, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if playing.done():
-            playing.result()
-        return playing.done()
+        await asyncio.wait([played, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if played.done():
+            played.result()
+        return played.done()
     finally:
         stopped.cancel()
-        playing.cancel()
-        await asyncio.gather(playing, stopped, return_exceptions=True)
+        played.cancel()
+        await asyncio.gather(played, stopped, return_exceptions=True)
 
 
 async def _stay(telling: Telling, stage: Stage, stopping: asyncio.Event) -> None:
@@ -98,6 +95,7 @@ async def _stay(telling: Telling, stage: Stage, stopping: asyncio.Event) -> None
         ("a customer writes by WhatsApp (run it twice: the second is known)", stage.curl_whatsapp()),
         ("9003 answers (this one's webhook carries Ringotel's key)", stage.curl_ringotel()),
         ("is it well, and how busy", f"curl -sS {stage.admin_url}/readyz {stage.admin_url}/metrics"),
+        ("kill it, as hard as you like: the demo starts it again", f"kill -9 {stage.pid}"),
         ("every line that it logged", f"less {shlex.quote(str(stage.log))}"),
     ):
         telling.plain()

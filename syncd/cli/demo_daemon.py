@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 
+from syncd.cli import main
+
 
 def _end_with_the_demo() -> None:
     # Not sys.stdin: its lock would be held here while the interpreter wants to shut down.
@@ -15,14 +17,11 @@ def _end_with_the_demo() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main() -> None:
-    """Run with the config that the first argument names."""
+def run(config: str) -> int:
+    """Run with this config; the exit code."""
     threading.Thread(target=_end_with_the_demo, name="demo-gone", daemon=True).start()
-    sys.argv = ["syncd", "run", "--config", sys.argv[1]]
-    from syncd.cli import main as syncd
-
-    syncd()
+    return main(["run", "--config", config])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What the demo plays on: three simulated platforms, a config of their addresses, and a syncd in a process of its own."""
+"""What the demo plays on: three simulated platforms, a config of their addresses, and a syncd in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 ORGANIZATION = "17076444409917912922"
 USERS = ("9003", "9004")
 ISLASH_SESSION = "demo-islash-session"
-PATIENCE = 8.0
+PATIENCE = 20.0
 """Seconds that a step waits for its effect. Far more than it takes: a busy machine is no failure."""
 STOP_PATIENCE = 8.0
 
@@ -81,6 +81,12 @@ class Stage:
         if self._http is not None:
             await self._http.close()
 
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        assert self.syncd is not None
+        return self.syncd.pid
+
     async def start_syncd(self) -> None:
         """Start `syncd run` and wait until it is ready. Raises `Failed`."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
@@ -103,10 +109,10 @@ class Stage:
             await asyncio.sleep(0.02)
 
     async def stop_syncd(self) -> int | None:
-        """SIGTERM, and its exit code; None where none runs."""
+        """SIGTERM, and its exit code; None where none was started."""
         process = self.syncd
         if process is None or process.returncode is not None:
-            return None
+            return process.returncode if process is not None else None
         process.terminate()
         try:
             async with asyncio.timeout(STOP_PATIENCE):

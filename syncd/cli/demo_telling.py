@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-READING_SECONDS = 1.1
+READING_SECONDS = 0.9
 """Between steps, on a terminal."""
 WIDEST = 96
+"""Longer lines are hard to read."""
+PLAIN_WIDTH = 80
+"""Where there is no terminal."""
+_INDENT = 4
+_LABEL = 16
 
 
 @dataclass(slots=True)
@@ -43,14 +47,11 @@ class Telling:
     """Tells people, or keeps everything for `document`."""
 
     def __init__(self, *, as_json: bool) -> None:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")  # texts of people have characters that not every terminal has
         self.console = Console(highlight=False, markup=False, emoji=False, quiet=as_json)
-        if self.console.width > WIDEST:
-            self.console.width = WIDEST
+        self.console.width = min(self.console.width, WIDEST) if self.console.is_terminal else PLAIN_WIDTH
         self.live = self.console.is_terminal and not as_json
         self.steps: list[Step] = []
+        self.failure = ""
 
     @property
     def _step(self) -> Step:
@@ -79,10 +80,11 @@ class Telling:
         self._step.syncd.append(text)
         self._line("syncd", Text(text))
 
-    def stands(self, where: str, text: str) -> None:
-        """What now stands in a chat, or on a phone."""
+    def stands(self, where: str, text: str, *, count: int = 1) -> None:
+        """What now stands in a chat, or on a phone; `count` messages with it."""
         self._step.now[where] = text
-        self._line(where, Text.assemble(("✓ ", "green"), text))
+        label = f"{where} ({count})" if count > 1 else where
+        self._line(label, Text.assemble(("✓ ", "green"), text))
 
     def plain(self, text: str = "", style: str = "") -> None:
         """Words between the steps."""
@@ -96,51 +98,74 @@ class Telling:
         """The demo did not do what it should; said on stderr, whatever is told on stdout."""
         if self.steps and not self._step.ok:
             self._step.seconds = time.monotonic() - self._step.began
-            what = f"step “{self._step.id}”: {what}"
+            what = f"step {self._step.id}: {what}"
+        self.failure = what
         errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
         errors.print(Text.assemble(("FAILED  ", "bold red"), what), soft_wrap=True)
         errors.print(Text(f"The daemon's log and its database are kept: {log}", "dim"), soft_wrap=True)
 
-    async def pause(self, seconds: float = READING_SECONDS) -> None:
+    async def pause(self) -> None:
         """Time to read, where somebody reads."""
         if self.live:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(READING_SECONDS)
 
     def mapping(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """The table `mapping`, one message after the other, in 80 columns."""
-        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-        for name, wide in (("message", 7), ("said", 22), ("account", 7), ("user", 4), ("sessionid", 9)):
-            table.add_column(name, width=wide, no_wrap=True, overflow="ellipsis")
-        table.add_column("messageid", width=9, no_wrap=True)
-        table.add_column("status", width=9, no_wrap=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        columns = {"message": 10, "said": 19, "account": 8, "user": 4, "sessionid": 9, "messageid": 9, "status": 9}
+        for name, width in columns.items():
+            table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+        names = telling_apart([row["message"] for row in rows])
         previous = None
         for row in rows:
             first = row["message"] != previous
             previous = row["message"]
             arrow = "←" if row["direction"] == "in" else "→"
             table.add_row(
-                Text(short(row["message"]) if first else "", "bold"),
+                Text(names[row["message"]] if first else "", "bold"),
                 Text(f"{arrow} {row['text']}" if first else "", "cyan"),
-                row["account"],
+                row["account"] + (" *" if row["origin"] else ""),
                 row["extension"] or "",
                 short(row["sessionid"]),
                 short(row["messageid"]),
-                Text(row["status"], "green" if row["origin"] else ""),
+                row["status"],
             )
-        self.console.print(table)
+        with self.console.capture() as captured:
+            self.console.print(table)
+        for line in Text.from_ansi(captured.get()).split():
+            line.rstrip()
+            self.console.print(line, soft_wrap=True)
 
     def document(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Everything as JSON."""
-        steps = [step.as_json() for step in self.steps]
-        return json.dumps({"steps": steps, "mapping": [dict(row) for row in rows]}, ensure_ascii=False, indent=2)
+        """Everything as JSON, with `error` where something failed."""
+        found: dict[str, Any] = {"steps": [step.as_json() for step in self.steps], "mapping": [*map(dict, rows)]}
+        if self.failure:
+            found["error"] = self.failure
+        return json.dumps(found, indent=2)
 
     def _line(self, label: str, text: Text) -> None:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=3)
-        grid.add_column(width=12, style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row("", label, text)
-        self.console.print(grid)
+        margin = " " * _INDENT + label.ljust(_LABEL)
+        for line in text.wrap(self.console, max(20, self.console.width - len(margin)), overflow="fold"):
+            line.rstrip()
+            self.console.print(Text.assemble((margin, "dim"), line), soft_wrap=True)
+            margin = " " * len(margin)
+
+
+def telling_apart(identifiers: Sequence[str]) -> dict[str, str]:
+    """Each id without what all of them begin and end with."""
+    start = _alike(identifiers)
+    end = _alike([one[:start:-1] for one in identifiers])
+    return {one: f"…{one[start : len(one) - end]}…"[:10] for one in identifiers}
+
+
+def _alike(texts: Sequence[str]) -> int:
+    """How many characters all of them begin with."""
+    count = 0
+    for characters in zip(*texts, strict=False):
+        if len(set(characters)) > 1:
+            break
+        count += 1
+    return count
 
 
 def short(identifier: str | None) -> str:

@@ -16,6 +16,9 @@ async def watch(stage: Stage, telling: Telling) -> None:
     told = {key for key, _ in _arrived(stage)}
     while True:
         await asyncio.sleep(LOOK_SECONDS)
+        if stage.syncd is not None and stage.syncd.returncode is not None:
+            await stage.start_syncd()
+            telling.plain(f"    syncd was gone, and is started again (process {stage.pid})", "yellow")
         for key, line in _arrived(stage):
             if key not in told:
                 told.add(key)

@@ -15,7 +15,7 @@ from syncd.engine.poll import PolledEnd, Poller
 from syncd.engine.receive import Receiver
 from syncd.engine.sender import WORKERS, Sender
 from syncd.model.clock import Clock, Ids
-from syncd.platforms.http import Http, trace_config
+from syncd.platforms import http
 from syncd.store.writer import Store
 from syncd.web.hooks import HookAccount, Hooks
 
@@ -34,17 +34,12 @@ class Parts:
 def client_session() -> aiohttp.ClientSession:
     """The HTTP client that all accounts share; it keeps no cookies and follows no redirects by itself."""
     connector = aiohttp.TCPConnector(limit=0, limit_per_host=WORKERS, keepalive_timeout=15, ttl_dns_cache=60)
-    return aiohttp.ClientSession(
-        connector=connector,
-        trace_configs=[trace_config()],
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "syncd"},
-    )
+    return http.client_session(connector=connector, headers={"User-Agent": "syncd"})
 
 
 def platforms_of(config: Config, session: aiohttp.ClientSession) -> dict[str, Platform]:
     """Each account's platform."""
-    return {name: one.plugin.build(config.setup(name), Http(session)) for name, one in config.accounts.items()}
+    return {name: one.plugin.build(config.setup(name), http.Http(session)) for name, one in config.accounts.items()}
 
 
 def assemble(config: Config, store: Store, session: aiohttp.ClientSession, *, owner: str, clock: Clock) -> Parts:

@@ -41,7 +41,7 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """A webhook as it came over the wire. Header names are lower case."""
+    """A webhook as it came over the wire. `headers` must match names in any case, or have them in lower case."""
 
     url: str
     """`public_url` + path + query, exactly: what signatures are made over."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import structlog
@@ -79,6 +79,7 @@ class Receiver:
         self._clock = clock
         self._ids = ids
         self._hand_on = hand_on
+        self._counted = cache(metrics.events.labels)
 
     async def take(
         self, account: str, events: Sequence[RawEvent], via: str, *, move: Move | None = None
@@ -99,7 +100,8 @@ class Receiver:
         )
         batch = Batch(arrivals, incoming, move)
         try:
-            taken = await self._submit(batch)
+            # Handed on from the commit itself: whoever waits for the answer may be gone by then.
+            taken = await self._store.submit(self._take_many, batch, self._committed)
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -107,7 +109,7 @@ class Receiver:
             await self._store.submit(self._keep_failed, (batch, f"{type(error).__name__} in the translation"))
             return tuple(Outcome("failed") for _ in arrivals)
         for arrival, outcome in zip(arrivals, taken.outcomes, strict=True):
-            metrics.events.labels(account, via, outcome.state).inc()
+            self._counted(account, via, outcome.state).inc()
             log.info(
                 "event.taken",
                 account=account,
@@ -131,12 +133,6 @@ class Receiver:
         waiting = await self._store.read(inbox.waiting_conversations)
         if waiting:
             await self.look_again(waiting)
-
-    async def _submit(self, batch: Batch) -> Taken:
-        future = self._store.submit(self._take_many, batch)
-        # Not after the await: whoever waits for the answer may be gone by then, the deliveries are not.
-        future.add_done_callback(lambda done: None if done.exception() else self._committed(done.result()))
-        return await asyncio.shield(future)
 
     def _committed(self, taken: Taken) -> None:
         if taken.duties or taken.woken:
@@ -218,8 +214,13 @@ def _woken(picture: Picture) -> tuple[LaneName, ...]:
 def _storable(fact: Fact) -> Fact:
     """The fact with names that every database takes; a message's text is stored as bytes and stays as it is."""
     changes: dict[str, Any] = {}
-    for each in fields(fact):
-        value = getattr(fact, each.name)
-        if each.name != "text" and isinstance(value, str) and not (value.isascii() and "\x00" not in value):
-            changes[each.name] = storable(value)
+    for name in _names_of(type(fact)):
+        value = getattr(fact, name)
+        if type(value) is str and (not value.isascii() or "\x00" in value):
+            changes[name] = storable(value)
     return replace(fact, **changes) if changes else fact
+
+
+@cache
+def _names_of(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name != "text")

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import TypeVar
 
 import structlog
@@ -75,6 +76,7 @@ class Sender:
         self._at_gate: set[asyncio.Task[None]] = set()
         self._open_failures: dict[str, int] = {}
         self._draining = False
+        self._attempts = cache(metrics.attempts.labels)
         self._active = metrics.lanes_active.labels(account)
         self._delivery_seconds = metrics.delivery_seconds.labels(account)
 
@@ -242,7 +244,7 @@ class Sender:
         after: LaneAfter = await self._surely(lambda: self._ledger.finish(finished))
         duty, judged = finished.duty, finished.verdict
         outcome = class_of(finished.result) if finished.result is not None else judged.state
-        metrics.attempts.labels(self.account, outcome).inc()
+        self._attempts(self.account, outcome).inc()
         told = log.info if judged.state in ("sent", "ready") else log.warning
         told(
             f"delivery.{judged.state}",

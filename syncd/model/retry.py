@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError, Sent
 
@@ -59,4 +60,9 @@ def verdict(result: Sent | SendError, *, attempts: int, now: datetime, draw: Cal
 
 def class_of(result: Sent | SendError) -> str:
     """The name of the result's class as it stands in `attempt.class` and in metrics, e.g. `maybe_sent`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(result).__name__).lower()
+    return _snake(type(result).__name__)
+
+
+@cache
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -23,7 +23,7 @@ MAX_ANSWER = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, read whole. Header names are lower case."""
+    """An HTTP answer, read whole. Header names match in any case."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ def _date(text: str) -> datetime | None:
 
 
 class _Written:
-    """Set once the request's head goes to the socket; told by the client's trace, not guessed from the exception."""
+    """Set once a request goes to the socket; told by the client as it does so, not guessed from the exception."""
 
     __slots__ = ("yes",)
 
@@ -66,21 +66,26 @@ class _Written:
         self.yes = False
 
 
-async def _on_headers_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-    written = context.trace_request_ctx
-    if written is not None:
-        written.yes = True
+_current: ContextVar[_Written | None] = ContextVar("current request", default=None)
 
 
-def trace_config() -> aiohttp.TraceConfig:
-    """The trace that `Http` needs on its session."""
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_on_headers_sent)
-    return trace
+class _Request(aiohttp.ClientRequest):
+    """aiohttp's request, which says when it begins to be written (its tracing says the same at four times the cost)."""
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        written = _current.get()
+        if written is not None:
+            written.yes = True
+        return await super().send(conn)
+
+
+def client_session(**options: Any) -> aiohttp.ClientSession:
+    """A session that `Http` can work with. The options are aiohttp's."""
+    return aiohttp.ClientSession(request_class=_Request, cookie_jar=aiohttp.DummyCookieJar(), **options)
 
 
 class Http:
-    """Requests for one account over a shared session (which must carry `trace_config()`)."""
+    """Requests for one account over a shared session, made by `client_session`."""
 
     def __init__(self, session: aiohttp.ClientSession, *, timeout: float = 30.0) -> None:
         self._session = session
@@ -100,6 +105,7 @@ class Http:
         Raises `NotSent` when no byte was written, `MaybeSent` when some were and no whole answer came.
         """
         written = _Written()
+        _current.set(written)
         try:
             async with self._session.request(
                 method,
@@ -109,10 +115,9 @@ class Http:
                 data=data,
                 timeout=self._timeout,
                 allow_redirects=False,
-                trace_request_ctx=written,
             ) as response:
                 body = await _read(response)
-                return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
+                return Answer(response.status, response.headers, body)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             what = _describe(error)
             if written.yes:

@@ -39,12 +39,19 @@ class StoreUnavailable(Exception):
 class Unit:
     """One waiting unit of work."""
 
-    __slots__ = ("future", "handler", "item")
+    __slots__ = ("after", "future", "handler", "item")
 
-    def __init__(self, handler: Handler[Any, Any], item: Any, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self,
+        handler: Handler[Any, Any],
+        item: Any,
+        future: asyncio.Future[Any],
+        after: Callable[[Any], None] | None = None,
+    ) -> None:
         self.handler = handler
         self.item = item
         self.future = future
+        self.after = after
 
 
 class Observer(Protocol):
@@ -84,13 +91,14 @@ class Store:
         """Commit what was submitted, then close."""
         await self._backend.stop()
 
-    def submit(self, handler: Handler[I, R], item: I) -> asyncio.Future[R]:
+    def submit(self, handler: Handler[I, R], item: I, after: Callable[[R], None] | None = None) -> asyncio.Future[R]:
         """Queue a unit. The future has the handler's result after the commit.
 
         It fails with `StoreUnavailable` when the database is away, or with what the handler raised for this item.
+        `after` is called with the result in any case, whether or not anybody still waits for the future.
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._backend.put(Unit(handler, item, future))
+        self._backend.put(Unit(handler, item, future, after))
         return future
 
     async def write(self, function: Callable[..., R], *args: Any) -> R:
@@ -136,6 +144,8 @@ def is_outage(error: BaseException) -> bool:
 
 def _answer(outcomes: Sequence[tuple[Unit, Any, BaseException | None]]) -> None:
     for unit, result, error in outcomes:
+        if error is None and unit.after is not None:
+            unit.after(result)
         if unit.future.done():
             continue
         if error is None:

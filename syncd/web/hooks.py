@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import structlog
 from aiohttp import web
@@ -63,7 +64,8 @@ class Hooks:
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
-        found = self._door(request.path)
+        path = request.raw_path.partition("?")[0]
+        found = self._door(unquote(path) if "%" in path else path)
         if found is None:
             return _plain(HTTPStatus.NOT_FOUND)
         account, door = found
@@ -101,14 +103,14 @@ class Hooks:
 
     async def _take(self, request: web.BaseRequest, account: HookAccount, door: Door) -> web.Response:
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            # Most bodies come with their heads; there is nothing to wait for then.
+            async with asyncio.timeout(None if request.content.is_eof() else READ_SECONDS):
                 body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Connection="close")
         except TimeoutError:
             return _plain(HTTPStatus.REQUEST_TIMEOUT, Connection="close")
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        hook = HookRequest(self._public_url + request.raw_path, headers, body, door.end)
+        hook = HookRequest(self._public_url + request.raw_path, request.headers, body, door.end)
         try:
             events = account.platform.verify(hook)
         except Refused as refused:

@@ -11,14 +11,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_ids_rise_within_one_millisecond() -> None:
-    ids = Ids(lambda: START, lambda: "0" * 8)
+    ids = Ids(lambda: START, "0" * 8)
     drawn = [ids() for _ in range(1000)]
     assert drawn == sorted(set(drawn))
 
 
 def test_ids_rise_when_the_clock_goes_back() -> None:
     times = iter([START, START - timedelta(hours=1), START + timedelta(milliseconds=1)])
-    ids = Ids(lambda: next(times), lambda: "0" * 8)
+    ids = Ids(lambda: next(times), "0" * 8)
     assert (drawn := [ids(), ids(), ids()]) == sorted(set(drawn))
 
 
@@ -33,7 +33,7 @@ def test_two_processes_that_draw_differently_make_different_ids() -> None:
 
 
 def test_threads_draw_no_id_twice_and_each_sees_them_rise() -> None:
-    ids = Ids(lambda: START, lambda: "0" * 8)
+    ids = Ids(lambda: START, "0" * 8)
     with ThreadPoolExecutor(8) as pool:
         drawn = list(pool.map(lambda _: [ids() for _ in range(500)], range(8)))
     assert all(part == sorted(part) for part in drawn)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from syncd.engine.platform import Platform, Plugin, RawEvent, Refused
 from syncd.model.facts import ChannelSaid, ContactSaid, StatusSeen, Uninteresting, UserSaid
 from syncd.model.sending import AuthFailed, MaybeSent, NotSent, RateLimited, Rejected, SendError
-from syncd.platforms.http import Http, trace_config
+from syncd.platforms.http import Http, client_session
 from syncd.simulators.base import Fault, Simulator
 from tests.platforms.contract import TEXT, Subject
 
@@ -70,7 +69,7 @@ class Line:
 async def line(plugin: Plugin, subject: Subject) -> AsyncIterator[Line]:
     async with (
         subject.simulator() as simulator,
-        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+        client_session() as session,
     ):
         url = subject.base_url(simulator)
         yield Line(

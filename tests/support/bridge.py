@@ -62,7 +62,8 @@ class Bridge:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "tests.support.run_daemon",
+                "syncd",
+                "run",
                 "--config",
                 str(self.config),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -10,13 +10,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import aiohttp
-
 from syncd.engine.platform import AccountSetup, EndSetup, HookRequest
 from syncd.model.sending import Author, Outgoing
 from syncd.platforms.bird import plugin
 from syncd.platforms.bird.client import Bird
-from syncd.platforms.http import Http, trace_config
+from syncd.platforms.http import Http, client_session
 from syncd.simulators.bird import BirdSimulator
 from syncd.simulators.bird_api import ORGANIZATION, WORKSPACE
 
@@ -53,7 +51,7 @@ def simulator() -> BirdSimulator:
 @asynccontextmanager
 async def connected(bird: BirdSimulator, *, timeout: float = 5.0, **account: Any) -> AsyncIterator[Bird]:
     """The platform over real sockets to a simulator that listens."""
-    async with aiohttp.ClientSession(trace_configs=[trace_config()]) as session:
+    async with client_session() as session:
         yield Bird(setup(bird.url, **account), Http(session, timeout=timeout), clock=NOW.timestamp)
 
 

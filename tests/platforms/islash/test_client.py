@@ -7,7 +7,6 @@ import traceback
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from syncd.engine.platform import Platform
@@ -22,7 +21,7 @@ from syncd.model.sending import (
     SendError,
     Sent,
 )
-from syncd.platforms.http import Http, trace_config
+from syncd.platforms.http import Http, client_session
 from syncd.platforms.islash import plugin
 from syncd.simulators.base import Fault
 from syncd.simulators.islash import ISlashSimulator, ParamStyle
@@ -50,7 +49,7 @@ async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
     style: ParamStyle = request.param
     async with (
         ISlashSimulator(token=TOKEN, sessions={SESSION: "whatsapp"}) as simulator,
-        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+        client_session() as session,
     ):
         simulator.param_style = style
         account = setup(simulator.url, param_style=style)
@@ -245,7 +244,7 @@ async def test_what_cannot_be_sent_is_not_tried(line: Line) -> None:
 async def test_the_other_style_is_refused() -> None:
     async with (
         ISlashSimulator(token=TOKEN, sessions={SESSION: "whatsapp"}) as simulator,
-        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+        client_session() as session,
     ):
         simulator.param_style = "query"
         platform = plugin.build(setup(simulator.url, param_style="form"), Http(session))
@@ -279,7 +278,7 @@ async def test_probe_reads_only_and_says_what_to_do(line: Line) -> None:
 async def test_a_wrong_token_and_a_wrong_session_are_told() -> None:
     async with (
         ISlashSimulator(token="other", sessions={SESSION: "whatsapp"}) as simulator,
-        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+        client_session() as session,
     ):
         platform = plugin.build(setup(simulator.url), Http(session))
         with pytest.raises(AuthFailed):

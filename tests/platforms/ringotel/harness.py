@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
 from syncd.engine.platform import AccountSetup, EndSetup, Platform
 from syncd.model.sending import Author, Opening, Outgoing
-from syncd.platforms.http import Http, trace_config
+from syncd.platforms.http import Http, client_session
 from syncd.platforms.ringotel import plugin
 from syncd.simulators.base import Fault
 from syncd.simulators.ringotel import RingotelSimulator
@@ -70,7 +68,7 @@ async def bench(
     """A simulator with one organization and the platform that calls it."""
     async with (
         RingotelSimulator(KEY) as desk,
-        aiohttp.ClientSession(trace_configs=[trace_config()]) as session,
+        client_session() as session,
     ):
         desk.add_organization(["9003", "9004"], orgid=ORGID)
         http = Http(session, timeout=timeout)

@@ -1,0 +1,71 @@
+"""`status`: read straight from the database, beside a daemon and without one."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from syncd.simulators.base import Fault
+from tests.cli.conftest import Bridge
+from tests.support.settings import Settings
+from tests.support.waiting import until
+from tests.support.world import ALICE
+
+
+async def test_status_tells_what_waits_and_why(bridge: Bridge) -> None:
+    world = bridge.world
+    bridge.configure(Settings(poll_interval="1s"))
+    await bridge.run()
+    quiet = (await bridge("status", "--json")).document
+    assert (quiet["backlog"], quiet["oldest"], quiet["dead"], quiet["unknown"]) == (0, None, 0, 0)
+
+    refused = Fault("status", times=-1, status=429, headers={"Retry-After": "600"})
+    world.ring.faults.append(refused)
+    await world.contact_says("hello")
+    found: dict[str, Any] = {}
+
+    async def waits() -> bool:
+        found.update((await bridge("status", "--json")).document)
+        return len(found["lanes"]) == 2 and any(lane["due_at"] for lane in found["lanes"])
+
+    await until(waits, lambda: f"lanes wait: {found}")
+    assert found["backlog"] == 2
+    assert is_time(found["oldest"])
+    assert is_time(found["at"])
+    accounts = {row["id"]: row for row in found["accounts"]}
+    assert is_time(accounts["bird"]["last_event"])
+    assert accounts["islash"]["last_event"] is None
+    assert 0 <= accounts["birdpoll"]["poll_lag"] < 15
+    assert accounts["bird"]["poll_lag"] is None
+    links = {row["id"]: row for row in found["links"]}
+    assert (links["sms"]["conversations"], links["sms"]["messages"]) == (1, 1)
+    assert links["whatsapp"]["messages"] == 0
+    assert {lane["target"] for lane in found["lanes"]} == {"desk:9003", "desk:9004"}
+    for lane in found["lanes"]:
+        assert (lane["link"], lane["contact"], lane["deliveries"]) == ("sms", ALICE, 1)
+        assert is_time(lane["since"])
+        assert lane["why"]
+
+    bridge.daemon.terminate()
+    assert await bridge.ended() == 0
+    alone = (await bridge("status", "--json")).document
+    assert (alone["backlog"], alone["lanes"][0]["contact"]) == (2, ALICE)
+
+    piped = await bridge("status")
+    assert ALICE in piped.out
+    assert_fits(piped.out)
+    shown = await bridge.on_terminal("status")
+    assert shown.code == 0
+    assert "\x1b[1m" in shown.out
+    assert_fits(re.sub(r"\x1b\[[0-9;]*m", "", shown.out))
+
+
+def is_time(text: str) -> bool:
+    """RFC 3339, UTC."""
+    return text.endswith("Z") and datetime.fromisoformat(text).utcoffset() is not None
+
+
+def assert_fits(text: str) -> None:
+    """80 columns."""
+    assert [line for line in text.splitlines() if len(line) > 80] == []

@@ -1,0 +1,178 @@
+"""Decisions on what our side says on a channel, and on statuses."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from syncd.model.facts import CopyStatus
+from syncd.model.picture import Copy, Pending, Picture
+from syncd.model.sending import Author
+from syncd.model.work import CHANNEL, lane_id
+from tests.model.samples import CONTACT, channel_said, contact_said, picture, status_seen, tell
+
+RISING = [CopyStatus.SENT, CopyStatus.FAILED, CopyStatus.DELIVERED, CopyStatus.READ, CopyStatus.DELETED]
+
+
+def send_of_ours(there: Picture, reference: str = "syncd-d1") -> Pending:
+    conversation = there.conversation("sms", CONTACT)
+    pending = Pending(
+        id="d1",
+        lane_id=lane_id(conversation.id, CHANNEL),
+        message="message-1",
+        target=CHANNEL,
+        part=0,
+        state="sending",
+        conversation_id=conversation.id,
+        link="sms",
+        contact=CONTACT,
+    )
+    there.pending[reference] = pending
+    there.in_flight.add(pending.lane_id)
+    return pending
+
+
+def nameless(there: Picture, message: str) -> Copy:
+    copy = Copy(message, "sms", "office", CONTACT, "9003", "s1", None, "in", False, CopyStatus.SENT)
+    there.nameless.setdefault(("office", "s1"), []).append(copy)
+    return copy
+
+
+def test_somebody_on_the_channel_is_copied_to_every_user() -> None:
+    there = picture()
+    outcome = tell(there, channel_said(text="an agent here"))
+    assert (outcome.state, outcome.reason) == ("done", "somebody answered on the channel itself")
+    (message,) = there.new_messages
+    assert (message.author, message.extension, message.text) == (Author.CHANNEL, "9003", "an agent here")
+    assert [duty.target for duty in there.duties] == ["desk:9003", "desk:9004"]
+    (copy,) = there.new_copies
+    assert (copy.direction, copy.origin, copy.status, copy.messageid) == ("out", True, CopyStatus.SENT, "a1")
+
+
+def test_a_channel_on_no_link_is_ignored() -> None:
+    assert tell(picture(), channel_said(end="unheard of")).reason == "no link has this channel"
+
+
+def test_a_reference_of_ours_settles_its_send_before_the_answer_does() -> None:
+    there = picture()
+    ours = send_of_ours(there)
+    outcome = tell(there, channel_said("a1", reference="syncd-d1", status=CopyStatus.DELIVERED))
+    assert (outcome.state, outcome.reason) == ("done", "echo of message message-1")
+    assert there.settled == [ours]
+    assert not there.new_messages and not there.duties
+    (copy,) = there.new_copies
+    assert (copy.message, copy.messageid, copy.origin, copy.status) == (
+        "message-1",
+        "a1",
+        False,
+        CopyStatus.DELIVERED,
+    )
+
+
+def test_a_later_report_of_our_send_raises_its_status() -> None:
+    there = picture()
+    send_of_ours(there)
+    tell(there, channel_said("a1", reference="syncd-d1"))
+    assert tell(there, channel_said("a1", reference="syncd-d1", status=CopyStatus.READ)).state == "done"
+    assert there.copies["bird", "a1"].status is CopyStatus.READ
+    assert len(there.settled) == 1 and len(there.new_copies) == 1
+
+
+def test_a_foreign_reference_is_somebody_elses_message() -> None:
+    there = picture()
+    send_of_ours(there)
+    outcome = tell(there, channel_said("a9", reference="a campaign"))
+    assert outcome.reason == "somebody answered on the channel itself"
+    assert not there.settled
+
+
+def test_without_a_reference_it_waits_while_our_send_is_in_flight() -> None:
+    there = picture()
+    send_of_ours(there)
+    assert tell(there, channel_said("a1")).reason == "may be the echo of a send in flight"
+    assert not there.new_messages
+
+
+def test_it_waits_behind_an_earlier_event() -> None:
+    there = picture()
+    there.waiting.add(there.conversation("sms", CONTACT).id)
+    assert tell(there, channel_said()).state == "waiting"
+
+
+def test_a_repeated_report_is_a_duplicate() -> None:
+    there = picture()
+    tell(there, channel_said())
+    assert tell(there, channel_said()).reason == f"duplicate of message {there.new_messages[0].id}"
+    assert tell(there, channel_said(status=None)).state == "ignored"
+    assert len(there.new_messages) == 1
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(RISING[:4])))
+def test_in_whatever_order_statuses_come_the_copy_ends_with_the_highest(order: tuple[CopyStatus, ...]) -> None:
+    there = picture()
+    tell(there, channel_said(status=None))
+    copy = there.copies["bird", "a1"]
+    seen = [copy.status]
+    for status in order:
+        tell(there, status_seen(status))
+        seen.append(copy.status)
+    assert copy.status is CopyStatus.READ
+    ranks = [RISING.index(status) for status in seen]
+    assert ranks == sorted(ranks)
+    assert len(there.new_messages) == 1
+
+
+def test_a_repeated_status_changes_nothing() -> None:
+    there = picture()
+    tell(there, channel_said())
+    assert tell(there, status_seen(CopyStatus.DELIVERED)).state == "done"
+    assert tell(there, status_seen(CopyStatus.DELIVERED)).state == "ignored"
+    assert tell(there, status_seen(CopyStatus.SENT)).state == "ignored"
+    assert list(there.changed_copies) == [("bird", "a1", 0)]
+
+
+def test_a_contacts_message_may_be_deleted_and_then_nothing_raises_it() -> None:
+    there = picture()
+    tell(there, contact_said("c1"))
+    assert tell(there, status_seen(CopyStatus.DELETED, "c1")).state == "done"
+    assert tell(there, status_seen(CopyStatus.READ, "c1")).state == "ignored"
+
+
+def test_a_status_of_an_unknown_message_says_so() -> None:
+    outcome = tell(picture(), status_seen(CopyStatus.DELIVERED, "never seen"))
+    assert (outcome.state, outcome.reason) == ("ignored", "delivered of a message that is not known")
+
+
+def test_a_status_of_another_account_is_of_another_message() -> None:
+    there = picture()
+    tell(there, channel_said("a1"))
+    assert tell(there, status_seen(CopyStatus.READ, "a1"), account="islash").state == "ignored"
+
+
+def test_a_status_names_a_nameless_copy() -> None:
+    there = picture()
+    copy = nameless(there, "message-1")
+    outcome = tell(there, status_seen(CopyStatus.DELIVERED, "m77", sessionid="s1"), account="office")
+    assert outcome.state == "done"
+    assert (copy.messageid, copy.status) == ("m77", CopyStatus.DELIVERED)
+    assert there.named_copies == [copy]
+    assert there.copies["office", "m77"] is copy
+    assert tell(there, status_seen(CopyStatus.DELIVERED, "m77", sessionid="s1"), account="office").state == "ignored"
+
+
+def test_nameless_copies_are_named_oldest_first_and_each_once() -> None:
+    there = picture()
+    first, second = nameless(there, "message-1"), nameless(there, "message-2")
+    for messageid in ("m1", "m2", "m3"):
+        tell(there, status_seen(CopyStatus.DELIVERED, messageid, sessionid="s1"), account="office")
+    assert (first.messageid, second.messageid) == ("m1", "m2")
+    assert ("office", "m3") not in there.copies
+
+
+def test_a_status_of_another_session_names_nothing() -> None:
+    there = picture()
+    copy = nameless(there, "message-1")
+    tell(there, status_seen(CopyStatus.DELIVERED, "m1", sessionid="s2"), account="office")
+    tell(there, status_seen(CopyStatus.DELIVERED, "m1"), account="office")
+    assert copy.messageid is None
