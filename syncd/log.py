@@ -7,6 +7,8 @@ way, with the library's name as `event` and its words as `message`.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import logging
 import math
@@ -17,6 +19,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, cast
 
+import msgspec
 import structlog
 
 from syncd.redaction import Redactor
@@ -25,6 +28,9 @@ Event = MutableMapping[str, Any]
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DEPTH = 8
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+KEPT_SECONDS: Final = 0.05
+"""How long a line below `warning` may be kept before it is written."""
 _QUIET = ("sqlalchemy", "asyncio", "aiohttp.access")
 """Libraries whose finer lines hold rows, paths or nothing of use."""
 
@@ -51,15 +57,15 @@ def configure(
     _sink.stream = stream if stream is not None else sys.stderr
     terminal = _sink.stream.isatty()
     console = format == "console" or (format == "auto" and terminal)
-    renderer: Any = _Console(colours=terminal) if console else _render_json
-    cleaner = _Cleaner(Redactor(secrets), bodies=bodies)
+    redactor = Redactor(secrets)
+    ending: list[Any] = [_JsonLine(redactor, bodies=bodies)]
+    if console:
+        ending = [_Cleaner(redactor, bodies=bodies), _Console(colours=terminal)]
     # Loggers that are in use hold this very list.
     _chain[:] = [
-        structlog.contextvars.merge_contextvars,
         _stamp,
         structlog.processors.format_exc_info,
-        cleaner,
-        renderer,
+        *ending,
     ]
     structlog.configure(
         processors=_chain,
@@ -81,24 +87,52 @@ def get(**bound: Any) -> structlog.typing.FilteringBoundLogger:
 
 
 class _Sink:
-    """Whole lines to one stream. Losing a line is better than losing the daemon."""
+    """Whole lines to one stream. Losing a line is better than losing the daemon.
+
+    Inside an event loop, lines below `warning` are written together, a twentieth of a second later at most: a write a
+    line costs the daemon more than all else that it does for a message. Anything graver is written at once.
+    """
 
     def __init__(self) -> None:
         self.stream: TextIO = sys.stderr
         self._lock = threading.Lock()
+        self._kept: list[str] = []
+        self._scheduled = False
 
     def write(self, line: str) -> None:
+        with self._lock:
+            self._kept.append(line)
+        self.flush()
+
+    def flush(self) -> None:
         try:
             with self._lock:
-                self.stream.write(line + "\n")
+                lines, self._kept = self._kept, []
+                self._scheduled = False
+                if lines:
+                    self.stream.write("\n".join(lines) + "\n")
                 self.stream.flush()
         except (OSError, ValueError):
             pass
 
-    debug = info = warning = warn = error = critical = fatal = msg = log = write
+    def keep(self, line: str) -> None:
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            self.write(line)
+            return
+        with self._lock:
+            self._kept.append(line)
+            if self._scheduled:
+                return
+            self._scheduled = True
+        loop.call_later(KEPT_SECONDS, self.flush)
+
+    debug = info = msg = log = keep
+    warning = warn = error = critical = fatal = write
 
 
 _sink: Final = _Sink()
+atexit.register(_sink.flush)
 _chain: Final[list[Any]] = []
 
 
@@ -127,6 +161,26 @@ def _stamp(_logger: Any, method: str, event: Event) -> Event:
 
 def _without(event: Event, keys: tuple[str, ...]) -> Event:
     return {f"{key}_" if key in keys else key: value for key, value in event.items()}
+
+
+class _JsonLine:
+    """The last processor for JSON: a line whose values are plain and hold no secret takes the short way."""
+
+    def __init__(self, redactor: Redactor, *, bodies: bool) -> None:
+        self._stands_in = redactor.stands_in
+        self._clean = _Cleaner(redactor, bodies=bodies)
+        self._bodies = bodies
+
+    def __call__(self, logger: Any, method: str, event: Event) -> str:
+        if (self._bodies or "text" not in event) and all(type(value) in _PLAIN for value in event.values()):
+            try:
+                line = msgspec.json.encode(event).decode()
+            except UnicodeEncodeError:
+                line = "\u00ff"
+            # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer.
+            if line.isascii() and not self._stands_in(line):
+                return line
+        return _render_json(logger, method, self._clean(logger, method, event))
 
 
 class _Cleaner:
@@ -166,7 +220,6 @@ def _words(value: Any) -> str:
 
 
 def _render_json(_logger: Any, _method: str, event: Event) -> str:
-    # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer.
     return json.dumps(event, separators=(",", ":"))
 
 

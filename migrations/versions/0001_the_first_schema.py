@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_attempt")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "conversation",
@@ -47,8 +48,10 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation")),
         sa.UniqueConstraint("link", "contact", name=op.f("uq_conversation_link_contact")),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_conversation_contact", "conversation", ["contact"], unique=False)
+    with op.batch_alter_table("conversation", schema=None) as batch_op:
+        batch_op.create_index("ix_conversation_contact", ["contact"], unique=False)
 
     op.create_table(
         "cursor",
@@ -85,23 +88,23 @@ def upgrade() -> None:
             "message", "target", "op", "part", "revision", name=op.f("uq_delivery_message_target_op_part_revision")
         ),
         sa.UniqueConstraint("reference", name=op.f("uq_delivery_reference")),
+        sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_delivery_head",
-        "delivery",
-        ["lane_id", "seq", "part"],
-        unique=False,
-        sqlite_where=sa.text("open"),
-        postgresql_where=sa.text("open"),
-    )
-    op.create_index(
-        "ix_delivery_unsettled",
-        "delivery",
-        ["state", "created_at"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('ready', 'sending', 'unknown', 'dead')"),
-        postgresql_where=sa.text("state IN ('ready', 'sending', 'unknown', 'dead')"),
-    )
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_delivery_head",
+            ["lane_id", "seq", "part"],
+            unique=False,
+            sqlite_where=sa.text("open"),
+            postgresql_where=sa.text("open"),
+        )
+        batch_op.create_index(
+            "ix_delivery_held",
+            ["state", "id"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('unknown', 'dead')"),
+            postgresql_where=sa.text("state IN ('unknown', 'dead')"),
+        )
 
     op.create_table(
         "event",
@@ -120,14 +123,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("account", "key", name=op.f("uq_event_account_key")),
     )
-    op.create_index(
-        "ix_event_waiting",
-        "event",
-        ["conversation_id", "id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
+    with op.batch_alter_table("event", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_event_waiting",
+            ["conversation_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
 
     op.create_table(
         "lane",
@@ -141,16 +144,16 @@ def upgrade() -> None:
         sa.Column("lease_until", UtcTime(), nullable=True),
         sa.Column("token", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lane")),
+        sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_lane_busy",
-        "lane",
-        ["due_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("busy"),
-        postgresql_where=sa.text("busy"),
-    )
-    op.create_index("ix_lane_conversation_id", "lane", ["conversation_id"], unique=False)
+    with op.batch_alter_table("lane", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_lane_busy",
+            ["due_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("busy"),
+            postgresql_where=sa.text("busy"),
+        )
 
     op.create_table(
         "mapping",
@@ -169,8 +172,15 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.UniqueConstraint("account", "messageid", "part", name=op.f("uq_mapping_account_messageid_part")),
     )
-    op.create_index("ix_mapping_message", "mapping", ["message"], unique=False)
-    op.create_index("ix_mapping_sessionid", "mapping", ["account", "sessionid"], unique=False)
+    with op.batch_alter_table("mapping", schema=None) as batch_op:
+        batch_op.create_index("ix_mapping_message", ["message"], unique=False)
+        batch_op.create_index(
+            "ix_mapping_nameless",
+            ["account", "sessionid"],
+            unique=False,
+            sqlite_where=sa.text("messageid IS NULL"),
+            postgresql_where=sa.text("messageid IS NULL"),
+        )
 
     op.create_table(
         "message",
@@ -185,6 +195,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         sa.UniqueConstraint("conversation_id", "seq", name=op.f("uq_message_conversation_id_seq")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "session",
@@ -201,12 +212,13 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
         sa.UniqueConstraint("account", "sessionid", name=op.f("uq_session_account_sessionid")),
+        sqlite_with_rowid=False,
     )
-    op.create_index(
-        "uq_session_current",
-        "session",
-        ["account", "organization", "extension", "contact"],
-        unique=True,
-        sqlite_where=sa.text("current"),
-        postgresql_where=sa.text("current"),
-    )
+    with op.batch_alter_table("session", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_session_current",
+            ["account", "organization", "extension", "contact"],
+            unique=True,
+            sqlite_where=sa.text("current"),
+            postgresql_where=sa.text("current"),
+        )

@@ -55,7 +55,7 @@ def _report(conn: Connection, config: Config, now: datetime) -> Document:
     lanes = reports.waiting_lanes(conn, MOST_LANES + 1)
     return {
         "at": rfc3339(now),
-        "backlog": counts["ready"] + counts["sending"],
+        "backlog": counts["backlog"],
         "oldest": rfc3339(reports.oldest(conn)),
         "dead": counts["dead"],
         "unknown": counts["unknown"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,9 +123,9 @@ class Ledger:
         """Let another try open it."""
         await self._store.write(sessions.not_opened, opening.opening_id)
 
-    async def finish(self, finished: Finished) -> LaneAfter:
+    def finish(self, finished: Finished) -> asyncio.Future[LaneAfter]:
         """Record an attempt: the delivery's state, the copy's row in `mapping`, the session that the answer named."""
-        return await self._store.submit(self._finish_many, finished)
+        return self._store.submit(self._finish_many, finished)
 
     async def postpone(self, lane_id: str, due_at: datetime, why: str) -> None:
         """Let a lane wait without an attempt."""

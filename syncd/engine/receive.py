@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from sqlalchemy import Connection
@@ -214,13 +214,11 @@ def _woken(picture: Picture) -> tuple[LaneName, ...]:
 def _storable(fact: Fact) -> Fact:
     """The fact with names that every database takes; a message's text is stored as bytes and stays as it is."""
     changes: dict[str, Any] = {}
-    for name in _names_of(type(fact)):
+    for name in _NAMES[type(fact)]:
         value = getattr(fact, name)
         if type(value) is str and (not value.isascii() or "\x00" in value):
             changes[name] = storable(value)
     return replace(fact, **changes) if changes else fact
 
 
-@cache
-def _names_of(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind) if each.name != "text")
+_NAMES = {kind: tuple(each.name for each in fields(kind) if each.name != "text") for kind in get_args(Fact)}

@@ -39,6 +39,8 @@ log = structlog.get_logger("syncd.dispatch")
 
 WORKERS = 64
 """Lanes of one account that are worked on at once, and its connections."""
+LONGEST_STORE_WAIT = 5.0
+"""Seconds between tries to record an answer while the database is away."""
 NO_LINK = Verdict("dead", False, None, "its link is not configured any more")
 
 T = TypeVar("T")
@@ -75,6 +77,8 @@ class Sender:
         self._workers: set[asyncio.Task[None]] = set()
         self._at_gate: set[asyncio.Task[None]] = set()
         self._open_failures: dict[str, int] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._draining = False
         self._attempts = cache(metrics.attempts.labels)
         self._active = metrics.lanes_active.labels(account)
@@ -92,7 +96,7 @@ class Sender:
         elif lane_id not in self._queued:
             self._queued.add(lane_id)
             self._queue.append(lane_id)
-            if len(self._workers) < min(WORKERS, len(self._queue) + len(self._busy)):
+            if len(self._workers) < WORKERS:
                 worker = asyncio.get_running_loop().create_task(self._work(), name=f"send-{self.account}")
                 self._workers.add(worker)
                 worker.add_done_callback(self._workers.discard)
@@ -104,35 +108,42 @@ class Sender:
         self._queued.clear()
         for worker in self._at_gate:
             worker.cancel()
-        if self._workers:
-            await asyncio.wait(list(self._workers))
+        await self._idle.wait()
 
     async def _work(self) -> None:
         while self._queue:
             lane_id = self._queue.popleft()
             self._queued.discard(lane_id)
             self._busy.add(lane_id)
+            self._idle.clear()
             self._active.inc()
             again = False
             try:
-                again = await self._visit(lane_id)
+                done = await self._visit(lane_id)
+                if isinstance(done, Finished):
+                    # The lane is held until that is recorded; the worker need not be.
+                    self._record(done, tries=0)
+                    continue
+                again = done
             except Exception:
                 # A defect must not take the lane out of the world: the sweep finds it again.
                 log.exception("lane.failed", account=self.account, lane=lane_id)
-            finally:
-                self._active.dec()
-                self._busy.discard(lane_id)
-                again = lane_id in self._again or again
-                self._again.discard(lane_id)
-            if again:
-                self.add(lane_id)
-        # At once, not when the task's callbacks run: a lane that is added in between would count on this worker.
-        worker: asyncio.Task[None] | None = asyncio.current_task()
-        assert worker is not None
-        self._workers.discard(worker)
+            except asyncio.CancelledError:
+                self._leave(lane_id, again=False)
+                raise
+            self._leave(lane_id, again=again)
 
-    async def _visit(self, lane_id: str) -> bool:
-        """Do one thing for a lane; whether it has more to do at once."""
+    def _leave(self, lane_id: str, *, again: bool) -> None:
+        self._active.dec()
+        self._busy.discard(lane_id)
+        if again or lane_id in self._again:
+            self._again.discard(lane_id)
+            self.add(lane_id)
+        if not self._busy:
+            self._idle.set()
+
+    async def _visit(self, lane_id: str) -> Finished | bool:
+        """Do one thing for a lane: what is to be recorded of it, or whether to come again at once."""
         await self._pass_gate()
         try:
             claim = await self._ledger.claim(lane_id)
@@ -161,7 +172,7 @@ class Sender:
         finally:
             self._at_gate.discard(worker)
 
-    async def _open(self, claim: ToOpen) -> bool:
+    async def _open(self, claim: ToOpen) -> Finished | bool:
         duty, chat = claim.duty, claim.chat
         opening = Opening(chat.organization, chat.contact, None, chat.extension, duty.name)
         try:
@@ -181,7 +192,7 @@ class Sender:
         log.info("session.opened", account=self.account, extension=chat.extension, sessionid=sessionid)
         return True
 
-    async def _open_failed(self, claim: ToOpen, error: SendError) -> bool:
+    async def _open_failed(self, claim: ToOpen, error: SendError) -> Finished | bool:
         self.health.ill(error)
         # An open call says nothing to anybody: to repeat it is safe, and no reason to doubt the message.
         failures = self._open_failures[claim.duty.lane_id] = self._open_failures.get(claim.duty.lane_id, 0) + 1
@@ -193,10 +204,9 @@ class Sender:
             self._yard.wake_at(claim.duty.lane_id, self.account, due_at)
             return False
         del self._open_failures[claim.duty.lane_id]
-        finished = Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
-        return await self._finish(finished)
+        return Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
 
-    async def _send(self, claim: ToSend) -> bool:
+    async def _send(self, claim: ToSend) -> Finished:
         outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
         at = self._clock()
         result: Sent | SendError
@@ -215,11 +225,9 @@ class Sender:
         else:
             self.health.ill(result)
         took_ms = int((now - at).total_seconds() * 1000)
-        return await self._finish(
-            Finished(claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, at, took_ms)
-        )
+        return Finished(claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, at, took_ms)
 
-    async def _settle(self, claim: ToSettle) -> bool:
+    async def _settle(self, claim: ToSettle) -> Finished:
         link = self._topology.link(claim.duty.link)
         outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
         result: Sent | None = None
@@ -233,15 +241,27 @@ class Sender:
                 judged = reconcile.cannot_ask(error, claim, self._clock)
         else:
             judged = reconcile.wait_for_news(claim, link)
-        return await self._finish(
-            Finished(
-                claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, self._clock(), 0
-            )
+        return Finished(
+            claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, self._clock(), 0
         )
 
-    async def _finish(self, finished: Finished) -> bool:
-        # The answer is kept until the database takes it (design §14); only a crash makes it a doubt.
-        after: LaneAfter = await self._surely(lambda: self._ledger.finish(finished))
+    def _record(self, finished: Finished, *, tries: int) -> None:
+        """Record what was done; the answer is kept until the database takes it: only a crash makes it a doubt."""
+
+        def recorded(future: asyncio.Future[LaneAfter]) -> None:
+            error = future.exception()
+            if error is None:
+                self._recorded(finished, future.result())
+            elif isinstance(error, StoreUnavailable):
+                wait = min(LONGEST_STORE_WAIT, backoff(tries + 1, random.random))
+                asyncio.get_running_loop().call_later(wait, lambda: self._record(finished, tries=tries + 1))
+            else:
+                log.error("lane.failed", account=self.account, lane=finished.duty.lane_id, exc_info=error)
+                self._leave(finished.duty.lane_id, again=False)
+
+        self._ledger.finish(finished).add_done_callback(recorded)
+
+    def _recorded(self, finished: Finished, after: LaneAfter) -> None:
         duty, judged = finished.duty, finished.verdict
         outcome = class_of(finished.result) if finished.result is not None else judged.state
         self._attempts(self.account, outcome).inc()
@@ -262,8 +282,7 @@ class Sender:
             self._yard.look_again(duty.conversation_id)
         if after.due_at is not None:
             self._yard.wake_at(duty.lane_id, self.account, after.due_at)
-            return False
-        return after.more
+        self._leave(duty.lane_id, again=after.more and after.due_at is None)
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         tries = 0
@@ -272,7 +291,7 @@ class Sender:
                 return await write()
             except StoreUnavailable:
                 tries += 1
-                await asyncio.sleep(min(5.0, backoff(tries, random.random)))
+                await asyncio.sleep(min(LONGEST_STORE_WAIT, backoff(tries, random.random)))
 
     def _outgoing(self, duty: Duty, sessionid: str | None, spelling: str | None) -> Outgoing | None:
         link = self._topology.link(duty.link)

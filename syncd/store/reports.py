@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, text
 
 from syncd.store.schema import account_state, conversation, cursor, delivery, event, lane
 
-UNSETTLED = ("ready", "sending", "unknown", "dead")
+HELD = ("unknown", "dead")
 
 
 def ping(conn: Connection) -> None:
@@ -18,22 +18,20 @@ def ping(conn: Connection) -> None:
 
 
 def counts(conn: Connection) -> dict[str, int]:
-    """Deliveries that are not settled, by state."""
+    """Deliveries: `backlog` (still to be sent or being settled), `unknown` (in doubt or held), `dead` (given up)."""
+    backlog = conn.execute(select(func.count()).where(delivery.c.open.is_(True))).scalar_one()
     rows = conn.execute(
-        select(delivery.c.state, func.count()).where(delivery.c.state.in_(UNSETTLED)).group_by(delivery.c.state)
+        select(delivery.c.state, func.count()).where(delivery.c.state.in_(HELD)).group_by(delivery.c.state)
     )
-    found: dict[str, int] = {row[0]: row[1] for row in rows}
-    return {state: found.get(state, 0) for state in UNSETTLED}
+    held: dict[str, int] = {row[0]: row[1] for row in rows}
+    return {"backlog": backlog, **{state: held.get(state, 0) for state in HELD}}
 
 
 def oldest(conn: Connection) -> datetime | None:
     """When the oldest delivery that still is to be sent was made."""
-    stamp: datetime | None = conn.execute(
-        select(delivery.c.created_at)
-        .where(delivery.c.state.in_(("ready", "sending")))
-        .order_by(delivery.c.created_at)
-        .limit(1)
-    ).scalar()
+    # Ids rise with time.
+    first = select(func.min(delivery.c.id)).where(delivery.c.open.is_(True)).scalar_subquery()
+    stamp: datetime | None = conn.execute(select(delivery.c.created_at).where(delivery.c.id == first)).scalar()
     return stamp
 
 
@@ -41,7 +39,7 @@ def waiting_lanes(conn: Connection, limit: int) -> list[dict[str, Any]]:
     """Lanes with something to deliver, those that wait longest first."""
     first = (
         select(delivery.c.lane_id, func.min(delivery.c.created_at).label("since"), func.count().label("deliveries"))
-        .where(delivery.c.state.in_(("ready", "sending", "unknown")), delivery.c.open)
+        .where(delivery.c.open.is_(True))
         .group_by(delivery.c.lane_id)
         .order_by("since")
         .limit(limit)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from syncd.store.migrations import newest
-from tests.cli.conftest import Bridge, Shell
+from tests.cli.conftest import Bridge, Shell, on_sqlite
 from tests.support.databases import Database
 
 
@@ -33,44 +34,46 @@ async def test_an_empty_database_is_brought_to_the_newest_schema(configured: She
         "changed": False,
         "dry_run": True,
     }
-    for command in ("status", "run"):
-        refused = await configured(command)
+    for refused in await asyncio.gather(configured("status"), configured("run")):
         assert refused.code == 69
         assert "syncd migrate" in refused.err
 
     done = await configured("migrate", "--json")
     assert (done.code, done.document["before"], done.document["after"]) == (0, None, newest())
     assert done.document["changed"]
-    again = await configured("migrate", "--json")
+    again, shown, status = await asyncio.gather(
+        configured("migrate", "--json"), configured("migrate", "--show", "--json"), configured("status", "--json")
+    )
     assert (again.code, again.document["changed"]) == (0, False)
-    shown = await configured("migrate", "--show", "--json")
     assert shown.document["current"] == newest() == shown.document["revisions"][-1]["id"]
     assert all(row["applied"] for row in shown.document["revisions"])
-    assert (await configured("status", "--json")).code == 0
+    assert status.code == 0
 
 
-async def test_looking_makes_no_file(configured: Shell, tmp_path: Path, database: Database) -> None:
-    if database.kind != "sqlite":
-        return
-    for arguments in (("status",), ("migrate", "--show"), ("migrate", "--dry-run"), ("check", "--live"), ("hooks",)):
-        await configured(*arguments)
+@on_sqlite
+async def test_looking_makes_no_file(configured: Shell, tmp_path: Path) -> None:
+    looks = (("status",), ("migrate", "--show"), ("migrate", "--dry-run"), ("check", "--live"), ("hooks",))
+    await asyncio.gather(*(configured(*arguments) for arguments in looks))
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
 async def test_a_schema_of_a_newer_syncd_is_refused(configured: Shell, database: Database) -> None:
     assert (await configured("migrate")).code == 0
     await database.change("UPDATE alembic_version SET version_num = '9999'")
-    for arguments in (("migrate",), ("migrate", "--dry-run"), ("status",), ("run",)):
-        ran = await configured(*arguments)
+    attempts = (("migrate",), ("migrate", "--dry-run"), ("status",))
+    for ran in [*await asyncio.gather(*(configured(*each) for each in attempts)), await configured("run")]:
         assert ran.code == 69
         assert "9999" in ran.err
         assert "newer syncd" in ran.err
-    assert (await configured("migrate", "--show", "--json")).document["current"] == "9999"
-    live = await configured("check", "--live", "--json")
+    shown, live = await asyncio.gather(
+        configured("migrate", "--show", "--json"), configured("check", "--live", "--json")
+    )
+    assert shown.document["current"] == "9999"
     assert live.code == 1
     assert "9999" in live.document["findings"][0]["detail"]
 
 
+@on_sqlite
 async def test_an_unknown_version_is_a_usage_mistake(configured: Shell) -> None:
     ran = await configured("migrate", "--to", "0000", "--json")
     assert ran.code == 64

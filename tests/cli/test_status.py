@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime
-from typing import Any
 
 from syncd.simulators.base import Fault
 from tests.cli.conftest import Bridge
@@ -23,13 +23,13 @@ async def test_status_tells_what_waits_and_why(bridge: Bridge) -> None:
     refused = Fault("status", times=-1, status=429, headers={"Retry-After": "600"})
     world.ring.faults.append(refused)
     await world.contact_says("hello")
-    found: dict[str, Any] = {}
+    waiting = "SELECT count(*) FROM lane WHERE due_at IS NOT NULL"
 
     async def waits() -> bool:
-        found.update((await bridge("status", "--json")).document)
-        return len(found["lanes"]) == 2 and any(lane["due_at"] for lane in found["lanes"])
+        return bool(await world.database.value(waiting))
 
-    await until(waits, lambda: f"lanes wait: {found}")
+    await until(waits, "a lane waits")
+    found = (await bridge("status", "--json")).document
     assert found["backlog"] == 2
     assert is_time(found["oldest"])
     assert is_time(found["at"])
@@ -49,13 +49,12 @@ async def test_status_tells_what_waits_and_why(bridge: Bridge) -> None:
 
     bridge.daemon.terminate()
     assert await bridge.ended() == 0
-    alone = (await bridge("status", "--json")).document
-    assert (alone["backlog"], alone["lanes"][0]["contact"]) == (2, ALICE)
-
-    piped = await bridge("status")
+    alone, piped, shown = await asyncio.gather(
+        bridge("status", "--json"), bridge("status"), bridge.on_terminal("status")
+    )
+    assert (alone.document["backlog"], alone.document["lanes"][0]["contact"]) == (2, ALICE)
     assert ALICE in piped.out
     assert_fits(piped.out)
-    shown = await bridge.on_terminal("status")
     assert shown.code == 0
     assert "\x1b[1m" in shown.out
     assert_fits(re.sub(r"\x1b\[[0-9;]*m", "", shown.out))

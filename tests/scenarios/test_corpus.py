@@ -71,9 +71,7 @@ class Driver:
             messageid = await self.world.contact_says(line.text, contact=line.contact, link=link, copies=copies)
             self.truth[self.world.account_of(link), messageid] = (link, "in")
         else:
-            messageid = await self.world.user_says(
-                line.user, line.text, contact=line.contact, link=link, copies=copies
-            )
+            messageid = await self.world.user_says(line.user, line.text, contact=line.contact, link=link, copies=copies)
             self.truth["office", messageid] = (link, "out")
         self.spoken += 1
         if self.spoken % CLOSE_EVERY == 0:
@@ -82,9 +80,7 @@ class Driver:
 
     async def polled(self, contact: str) -> None:
         """Wait until the daemon has polled all that the contact said: what comes next comes after it."""
-        said = sum(
-            message.origin.contact == contact and message.origin.target == POLLED for message in self.world.said
-        )
+        said = sum(message.origin.contact == contact and message.origin.target == POLLED for message in self.world.said)
 
         def seen() -> bool:
             return sum(one.direction == "incoming" for one in self.world.ring.chat("9003", contact)) >= said

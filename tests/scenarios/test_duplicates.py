@@ -49,7 +49,7 @@ async def test_webhook_and_poll_tell_the_same(world: World) -> None:
     told = []
     for number in range(6):
         told.append(world.bird.contact_says(POLLED_CHANNEL, ALICE, f"message {number}", webhook=number % 2 == 0))
-        await until(lambda: len(world.desk("9003")) >= len(told), "carried")  # noqa: B023 - awaited at once
+        await until(lambda: len(world.desk("9003")) >= len(told), "carried")
         world.note_contact(f"message {number}", link=POLLED)
     polls = len(world.bird.calls_of("list"))
     await until(lambda: len(world.bird.calls_of("list")) > polls + 2, "two more polls")

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any, Literal
 
 from syncd.simulators.base import Call, Fault
-from tests.support.history import Lane
 from tests.support.history import Fault as Wrong
+from tests.support.history import Lane
 from tests.support.settings import Settings
 from tests.support.waiting import until
 from tests.support.world import ALICE, World
@@ -21,7 +21,11 @@ def to(extension: str, text: str, contact: str = ALICE) -> Any:
     """Matches the call that puts a contact's text into a user's chat."""
 
     def match(call: Call) -> bool:
-        return (call.params.get("from"), call.params.get("to"), call.params.get("content")) == (contact, extension, text)
+        return (call.params.get("from"), call.params.get("to"), call.params.get("content")) == (
+            contact,
+            extension,
+            text,
+        )
 
     return match
 
@@ -258,4 +262,3 @@ async def test_a_refused_key(world: World) -> None:
     world.ring.faults.clear()
     await world.bridge.restart_after_kill()
     await world.check(seconds=20)
-

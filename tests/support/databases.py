@@ -16,6 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 SERVER = "SYNCD_TEST_POSTGRES"
 DEFAULT_SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 
+_AGEING = (
+    ("delivery", "tried_at"),
+    ("lane", "due_at"),
+    ("lane", "lease_until"),
+    ("cursor", "lease_until"),
+    ("session", "observed_at"),
+)
+
 Row = dict[str, Any]
 
 
@@ -51,8 +59,8 @@ class Database:
             await _fetch(self.url, statement)
 
     async def age(self, seconds: int) -> None:
-        """Let time pass for deliveries: what was tried, or waits for a time, did so that much earlier."""
-        for table, column in (("delivery", "tried_at"), ("lane", "due_at")):
+        """Let time pass for deliveries and leases: all that was tried, waits, or is held is so much older."""
+        for table, column in _AGEING:
             if self.kind == "sqlite":
                 earlier = f"strftime('%Y-%m-%dT%H:%M:%f', {column}, '-{seconds} seconds') || '000Z'"
             else:

@@ -53,7 +53,7 @@ def check_signature(headers: Mapping[str, str], url: str, body: bytes, key: str,
         raise Refused(401, "messagebird-signature is not base64") from None
     # Header bytes that are no UTF-8 arrive as surrogates; encoded the same way they are the bytes that came.
     signed = _bytes(timestamp) + b"\n" + _bytes(url) + b"\n" + hashlib.sha256(body).digest()
-    if not hmac.compare_digest(hmac.digest(_bytes(key), signed, "sha256"), given):
+    if not hmac.compare_digest(hmac.new(_bytes(key), signed, hashlib.sha256).digest(), given):
         raise Refused(401, "wrong signature: check signing_key and server.public_url against the webhook subscription")
     if not (timestamp.isascii() and timestamp.isdigit()):
         raise Refused(401, "messagebird-request-timestamp is not a number")

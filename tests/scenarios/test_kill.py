@@ -1,0 +1,72 @@
+"""`kill -9` in the middle of traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import pytest
+
+from tests.support.history import Lane
+from tests.support.settings import SMS, WHATSAPP
+from tests.support.world import World
+
+CONTACTS = [f"+4477009002{number:02}" for number in range(16)]
+MESSAGES = 30
+
+
+@pytest.mark.timeout(120)
+async def test_killed_again_and_again(world: World) -> None:
+    """G1, G3, G4, G7: nothing acknowledged is lost, nothing is doubled; what is in doubt is listed as `unknown`."""
+    dice = random.Random(9)
+    world.ring.latency = world.bird.latency = world.islash.latency = 0.004
+    await world.start()
+
+    async def talk(number: int, contact: str) -> None:
+        link = (SMS, WHATSAPP)[number % 2]
+        for count in range(MESSAGES):
+            if count % 3:
+                await world.contact_says(f"{contact} says {count}", contact=contact, link=link)
+            else:
+                await world.contact_says(f"{contact} begins {count}", contact=contact, link=link)
+                await world.user_says("9003", f"{count} for {contact}", contact=contact, link=link)
+
+    talks = asyncio.gather(*(talk(number, contact) for number, contact in enumerate(CONTACTS)))
+    try:
+        for _ in range(4):
+            await asyncio.sleep(0.15 + dice.random() * 0.3)
+            assert not talks.done(), "killed in the middle of traffic"
+            await world.bridge.restart_after_kill()
+        await asyncio.wait_for(talks, 60)
+    finally:
+        talks.cancel()
+    await world.bridge.kill()
+    # What was in flight is in doubt, and held by the dead: let the time pass for both.
+    await world.database.age(120)
+    await world.bridge.start()
+    await world.quiet(seconds=60)
+    await excuse_doubts(world)
+    found = world.faults()
+    assert not found, f"{len(found)} faults:\n" + "\n".join(map(str, found[:20]))
+    states = Counter(row["state"] for row in await world.deliveries())
+    assert set(states) <= {"sent", "unknown"}
+    assert states["unknown"] <= 4 * 64
+
+
+async def excuse_doubts(world: World) -> None:
+    """Note which copies the daemon lists as in doubt. The n-th message of a conversation is the n-th that was said."""
+    doubts: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for row in await world.deliveries("d.state = 'unknown'"):
+        assert row["reason"]
+        assert row["link"] != SMS or row["target"] != "channel", "Bird can be asked"
+        doubts[row["contact"], row["seq"]].add(row["link"] if row["target"] == "channel" else row["target"])
+    counts: Counter[str] = Counter()
+    for place, message in enumerate(world.said):
+        contact = message.origin.contact
+        counts[contact] += 1
+        targets = doubts.get((contact, counts[contact]))
+        if targets:
+            lanes = frozenset(Lane(target, contact) for target in targets)
+            world.said[place] = replace(message, in_doubt=lanes)

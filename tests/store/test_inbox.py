@@ -1,0 +1,126 @@
+"""Events: in once, whichever way and however often they come (G2)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from syncd.store import inbox
+from syncd.store.inbox import Arrival, Stored
+from syncd.store.schema import event
+from tests.store.databases import Database, statements
+
+NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def arrival(name: str, key: str, at: datetime = NOW, account: str = "bird", window: timedelta | None = None) -> Arrival:
+    return Arrival(name, account, key, "", "webhook", b"\x00\xff{}", at, window)
+
+
+async def test_a_new_event_is_stored_as_it_came(database: Database) -> None:
+    assert await database.run(inbox.store, [arrival("e1", "k1")]) == {"e1"}
+    rows = await database.rows(event, "id", "account", "key", "body", "received_at", "state", "copies")
+    assert rows == [("e1", "bird", "k1", b"\x00\xff{}", NOW, "done", 1)]
+
+
+async def test_a_copy_is_counted_and_not_stored(database: Database) -> None:
+    await database.run(inbox.store, [arrival("e1", "k1")])
+    later = NOW + timedelta(weeks=5)
+    assert await database.run(inbox.store, [arrival("e2", "k1", later), arrival("e3", "k2", later)]) == {"e3"}
+    rows = await database.rows(event, "id", "copies", "last_copy_at")
+    assert rows == [("e1", 2, later), ("e3", 1, None)]
+
+
+async def test_copies_within_a_batch_are_one(database: Database) -> None:
+    batch = [arrival("e1", "k1"), arrival("e2", "k2"), arrival("e3", "k1"), arrival("e4", "k1")]
+    assert await database.run(inbox.store, batch) == {"e1", "e2"}
+    assert await database.rows(event, "key", "copies") == [("k1", 3), ("k2", 1)]
+
+
+async def test_the_same_key_on_another_account_is_another_event(database: Database) -> None:
+    batch = [arrival("e1", "k1"), arrival("e2", "k1", account="islash")]
+    assert await database.run(inbox.store, batch) == {"e1", "e2"}
+
+
+async def test_nothing_is_nothing(database: Database) -> None:
+    assert await database.run(inbox.store, []) == set()
+
+
+async def test_a_batch_is_stored_in_few_statements(database: Database) -> None:
+    batch = [arrival(f"e{number}", f"k{number}") for number in range(300)]
+    with statements() as sent:
+        await database.run(inbox.store, batch)
+    assert len(sent) <= 16
+
+
+@pytest.mark.parametrize("offset", [0, 1, 29, 30, 31, 59])
+async def test_a_windowed_event_counts_once_within_its_window_wherever_that_lies(
+    database: Database, offset: int
+) -> None:
+    start = NOW.replace(second=0) + timedelta(seconds=offset)
+
+    async def again(name: str, after: float) -> bool:
+        one = arrival(name, "hash:1", start + timedelta(seconds=after), window=MINUTE)
+        return await database.run(inbox.store, [one]) == {name}
+
+    assert await again("first", 0)
+    assert not await again("soon", 1)
+    assert not await again("later", 59)
+    assert await again("another", 61)
+    assert not await again("its copy", 100)
+
+
+async def test_windowed_copies_within_a_batch_are_one(database: Database) -> None:
+    batch = [arrival("e1", "hash:1", window=MINUTE), arrival("e2", "hash:1", NOW + timedelta(seconds=1), window=MINUTE)]
+    assert await database.run(inbox.store, batch) == {"e1"}
+
+
+@pytest.mark.xfail(strict=True, reason="within a batch the window's edge tells copies apart")
+async def test_windowed_copies_within_a_batch_on_the_edge_of_a_window_are_one(database: Database) -> None:
+    edge = NOW.replace(second=0)
+    batch = [
+        arrival("e1", "hash:1", edge - timedelta(milliseconds=1), window=MINUTE),
+        arrival("e2", "hash:1", edge + timedelta(milliseconds=1), window=MINUTE),
+    ]
+    assert await database.run(inbox.store, batch) == {"e1"}
+
+
+async def test_outcomes_are_noted(database: Database) -> None:
+    await database.run(inbox.store, [arrival("e1", "k1"), arrival("e2", "k2")])
+    await database.run(inbox.note, [("e1", "waiting", "may be an echo", "c1"), ("e2", "ignored", "typing", None)])
+    assert await database.rows(event, "id", "state", "reason", "conversation_id") == [
+        ("e1", "waiting", "may be an echo", "c1"),
+        ("e2", "ignored", "typing", None),
+    ]
+
+
+async def test_waiting_events_are_found_in_the_order_of_arrival(database: Database) -> None:
+    names = ["e1", "e2", "e3", "e4"]
+    await database.run(inbox.store, [arrival(name, f"k-{name}") for name in reversed(names)])
+    await database.run(
+        inbox.note,
+        [(name, "waiting" if name != "e2" else "done", "", "c1" if name != "e4" else "c2") for name in names],
+    )
+    found = await database.run(inbox.waiting, {"c1"})
+    assert found == [Stored(n, "bird", f"k-{n}", "", b"\x00\xff{}", NOW, "c1") for n in ("e1", "e3")]
+    assert await database.run(inbox.waiting_conversations) == {"c1", "c2"}
+    await database.run(inbox.note, [("e4", "done", "", "c2")])
+    assert await database.run(inbox.waiting_conversations) == {"c1"}
+
+
+async def test_two_processes_storing_the_same_events_at_once_store_each_once(shared: Database) -> None:
+    batch = [arrival(f"e{number}", f"k{number}") for number in range(50)]
+    again = [arrival(f"f{number}", f"k{number}") for number in reversed(range(50))]
+    async with shared.store() as one, shared.store() as other:
+        mine, theirs = await asyncio.gather(one.write(inbox.store, batch), other.write(inbox.store, again))
+        assert len(mine) + len(theirs) == 50
+        # Known to both now: only their counts go up, in opposite orders.
+        await asyncio.gather(
+            *(store.write(inbox.store, part) for _ in range(5) for store, part in ((one, batch), (other, again)))
+        )
+    rows = await shared.rows(event, "key", "copies")
+    assert len(rows) == 50
+    assert {copies for _, copies in rows} == {12}
