@@ -31,7 +31,7 @@ _DEPTH = 8
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 KEPT_SECONDS: Final = 0.05
 """How long a line below `warning` may be kept before it is written."""
-_QUIET = ("sqlalchemy", "asyncio", "aiohttp.access")
+_QUIET = ("sqlalchemy", "alembic", "asyncio", "aiohttp.access")
 """Libraries whose finer lines hold rows, paths or nothing of use."""
 
 # C0 and C1 controls, line and paragraph separators, what turns the direction of text around, lone surrogates.

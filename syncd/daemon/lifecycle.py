@@ -22,6 +22,7 @@ from syncd.store.database import DatabaseError
 log = structlog.get_logger("syncd.daemon")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LAST_WORDS_SECONDS = 0.1
 
 
 class NotListening(Exception):
@@ -77,8 +78,15 @@ def _end_in_time(stopping: threading.Event, seconds: float) -> None:
     """Whatever hangs, the process ends in time: what is not recorded by then is settled at the next start (G7)."""
     stopping.wait()
     time.sleep(seconds)
-    log.warning("daemon.drain_incomplete", advice="sends without an answer are settled at the next start")
+    # What hangs may be the log itself.
+    last_words = threading.Thread(target=_say_incomplete, daemon=True)
+    last_words.start()
+    last_words.join(LAST_WORDS_SECONDS)
     os._exit(0)
+
+
+def _say_incomplete() -> None:
+    log.warning("daemon.drain_incomplete", advice="sends without an answer are settled at the next start")
 
 
 def _explained(error: OSError, config: Config, daemon: Daemon) -> Exception:

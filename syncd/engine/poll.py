@@ -76,6 +76,11 @@ class Poller:
                     log.warning("poll.failing", account=end.account, link=end.link, reason=str(error))
                 retry_after = error.retry_after if isinstance(error, RateLimited) else None
                 wait = retry_after or min(wait, 60.0) + backoff(failures, random.random)
+            except Exception:
+                failures += 1
+                metrics.polls.labels(end.account, "error").inc()
+                log.exception("poll.failed", account=end.account, link=end.link)
+                wait = min(wait, 60.0) + backoff(failures, random.random)
             else:
                 if failures:
                     log.info("poll.works_again", account=end.account, link=end.link, failures=failures)

@@ -97,9 +97,7 @@ class Sender:
             self._queued.add(lane_id)
             self._queue.append(lane_id)
             if len(self._workers) < WORKERS:
-                worker = asyncio.get_running_loop().create_task(self._work(), name=f"send-{self.account}")
-                self._workers.add(worker)
-                worker.add_done_callback(self._workers.discard)
+                self._workers.add(asyncio.get_running_loop().create_task(self._work(), name=f"send-{self.account}"))
 
     async def drain(self) -> None:
         """Claim nothing more; return when the sends in flight have their answers recorded."""
@@ -111,6 +109,15 @@ class Sender:
         await self._idle.wait()
 
     async def _work(self) -> None:
+        worker: asyncio.Task[None] | None = asyncio.current_task()
+        assert worker is not None
+        try:
+            await self._work_off()
+        finally:
+            # At once, not by a callback: a lane added before that ran would find no worker and start none.
+            self._workers.discard(worker)
+
+    async def _work_off(self) -> None:
         while self._queue:
             lane_id = self._queue.popleft()
             self._queued.discard(lane_id)

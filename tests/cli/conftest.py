@@ -135,10 +135,10 @@ class Bridge(Shell):
             text = text.replace(old, new)
         bridge.config.write_text(text)
 
-    async def run(self, *arguments: str, **environ: str) -> None:
-        """Start `syncd run` and wait until it is ready."""
+    async def run(self, *arguments: str, stderr: int | None = None, **environ: str) -> None:
+        """Start `syncd run` and wait until it is ready. Its log goes to a file, or to `stderr`."""
         with self.log.open("wb") as log, self.out.open("wb") as out:
-            self._daemon = await self.start("run", *arguments, stdout=out, stderr=log, **environ)
+            self._daemon = await self.start("run", *arguments, stdout=out, stderr=stderr or log, **environ)
         await until(self._is_ready, lambda: f"ready:\n{self.log.read_text()}", gap=0.05)
 
     async def ended(self, *, seconds: float = SECONDS) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 from pathlib import Path
@@ -63,6 +65,27 @@ async def test_it_ends_within_drain_seconds_whatever_hangs(bridge: Bridge) -> No
     assert 0.9 < asyncio.get_running_loop().time() - began < 2.0
     assert (await bridge("status", "--json")).document["backlog"] == 2
     bridge.world.ring.latency = 0.0
+
+
+@on_sqlite
+async def test_a_log_that_nobody_reads_does_not_keep_it(bridge: Bridge) -> None:
+    """G8: the deadline, with the event loop itself kept from turning."""
+    bridge.configure(Settings(server={"drain_seconds": 1}))
+    reader, log = os.pipe()
+    await bridge.run(stderr=log)
+    os.set_blocking(log, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(log, b"." * 512):
+            pass
+    with contextlib.suppress(BlockingIOError):
+        while os.write(log, b"."):
+            pass
+    os.set_blocking(log, True)
+    bridge.daemon.terminate()  # the daemon says that it drains, and cannot
+    assert await bridge.ended(seconds=3.0) == 0
+    os.close(log)
+    assert b"daemon.stopped" not in os.read(reader, 1_000_000)
+    os.close(reader)
 
 
 async def _hang(bridge: Bridge) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.engine.dispatch import Dispatcher
@@ -17,7 +18,7 @@ from syncd.engine.receive import Receiver
 from syncd.engine.sender import Sender
 from syncd.model.clock import Ids, utc_now
 from syncd.model.facts import Fact
-from syncd.model.sending import Opening, Outgoing, SendError, Sent
+from syncd.model.sending import Opening, Outgoing, Sent
 from syncd.model.topology import Topology
 from syncd.store.writer import Store
 from tests.model.samples import TOPOLOGY
@@ -118,12 +119,18 @@ class Stage:
     dispatcher: Dispatcher
     ledger: Ledger
     topology: Topology
-    keys: Iterable[int] = field(default_factory=lambda: iter(range(1, 10**9)))
+    keys: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def tell(self, account: str, *facts: Fact, via: str = "webhook") -> Any:
         """One event with these facts; what became of it."""
-        event = self.platforms[account].event(f"e{next(iter(self.keys))}", *facts)
+        event = self.platforms[account].event(f"e{next(self.keys)}", *facts)
         return (await self.receiver.take(account, [event], via))[0]
+
+    async def accepted(self, account: str, number: int, seconds: float = 8.0) -> None:
+        """Wait until the platform took so many messages."""
+        async with asyncio.timeout(seconds):
+            while len(self.platforms[account].accepted) < number:
+                await asyncio.sleep(0.005)
 
     async def quiet(self, seconds: float = 8.0) -> None:
         """Wait until the senders have nothing in hand and no timer runs."""
@@ -176,16 +183,3 @@ async def running(one: Stage) -> AsyncIterator[Stage]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await one.dispatcher.drain()
-
-
-class Slow:
-    """A clock that can be put forward."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-
-__all__ = ["FakePlatform", "SendError", "Slow", "Stage", "replace", "running", "stage"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from syncd.engine.receive import Move
 from syncd.model.facts import CopyStatus, Fact
+from syncd.model.sending import Sent
 from syncd.model.work import CHANNEL, lane_id
 from syncd.store import cursors, lanes
 from syncd.store.schema import conversation, cursor, delivery, event, mapping, message
 from syncd.store.writer import Store, StoreUnavailable
-from tests.engine.stage import FakePlatform, Stage, running, stage
+from tests.engine.stage import Stage, running, stage
 from tests.model.samples import CONTACT, channel_said, contact_said, status_seen, user_said
 from tests.store.databases import Database
 
@@ -22,18 +25,13 @@ POISON: Any = contact_said("poison", text=None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def there(store: Store) -> Stage:
+async def there(store: Store) -> AsyncIterator[Stage]:
     """An engine whose senders are shut: nothing is sent."""
     made = stage(store)
     for sender in made.dispatcher.senders.values():
         sender.gate.shut(3600)
-    return made
-
-
-@pytest.fixture(autouse=True)
-async def _drained(there: Stage) -> Any:
-    yield
-    await there.dispatcher.drain()
+    yield made
+    await made.dispatcher.drain()
 
 
 async def outcomes(database: Database) -> list[tuple[str, str]]:
@@ -114,7 +112,7 @@ async def test_poison_in_a_page_fails_alone(database: Database, there: Stage) ->
 
 
 async def test_poison_does_not_hold_the_cursor_back(database: Database, there: Stage) -> None:
-    await database.run(cursors.take, "bird", "end", "one", lanes.timedelta(minutes=1))
+    await database.run(cursors.take, "bird", "end", "one", timedelta(minutes=1))
     page = [there.platforms["bird"].event("k1", POISON)]
     await there.receiver.take("bird", page, "poll", move=Move("bird", "end", "c1", "one"))
     assert await database.rows(cursor, "value") == [("c1",)]
@@ -122,12 +120,14 @@ async def test_poison_does_not_hold_the_cursor_back(database: Database, there: S
 
 
 async def test_the_cursor_moves_with_its_page_and_only_for_its_owner(database: Database, there: Stage) -> None:
-    await database.run(cursors.take, "bird", "end", "one", lanes.timedelta(minutes=1))
+    await database.run(cursors.take, "bird", "end", "one", timedelta(minutes=1))
     bird = there.platforms["bird"]
     page = [bird.event("k1", contact_said("c1"))]
     await there.receiver.take("bird", page, "poll", move=Move("bird", "end", "c1", "one"))
     assert await database.rows(cursor, "value") == [("c1",)]
-    await there.receiver.take("bird", [bird.event("k2", contact_said("c2"))], "poll", move=Move("bird", "end", "x", "two"))
+    await there.receiver.take(
+        "bird", [bird.event("k2", contact_said("c2"))], "poll", move=Move("bird", "end", "x", "two")
+    )
     assert await database.rows(cursor, "value") == [("c1",)]
     assert len(await database.rows(message)) == 2
     await there.receiver.take("bird", [], "poll", move=Move("bird", "end", "c2", "one"))
@@ -177,7 +177,7 @@ async def in_flight(database: Database, there: Stage) -> str:
     name = lane_id(conversation_id, CHANNEL)
 
     def send(conn: Any) -> None:
-        found, now = lanes.claim(conn, [name], "another", lanes.timedelta(minutes=1))
+        found, now = lanes.claim(conn, [name], "another", timedelta(minutes=1))
         lanes.start(conn, [(one, None) for one in found.values() if isinstance(one, lanes.Held)], now)
 
     await database.run(send)
@@ -204,7 +204,11 @@ async def test_what_may_be_an_echo_waits_and_what_comes_after_it_too(database: D
     await there.receiver.look_again([conversation_id])
     assert [state for _, state in await outcomes(database)] == ["done", "done", "done", "done", "ignored"]
     rows = await database.rows(message, "conversation_id", "seq", "body")
-    assert [body for one, _, body in sorted(rows) if one == conversation_id] == [b"asked", b"maybe an echo", b"after it"]
+    assert [body for one, _, body in sorted(rows) if one == conversation_id] == [
+        b"asked",
+        b"maybe an echo",
+        b"after it",
+    ]
 
 
 async def test_what_was_an_echo_is_not_said_again(database: Database, there: Stage) -> None:
@@ -224,8 +228,8 @@ async def test_what_was_an_echo_is_not_said_again(database: Database, there: Sta
             "direction": "out",
             "origin": False,
             "status": "sent",
-            "created_at": lanes.datetime.now(lanes.datetime.now().astimezone().tzinfo),
-            "updated_at": lanes.datetime.now(lanes.datetime.now().astimezone().tzinfo),
+            "created_at": datetime.now(UTC),
+            "updated_at": datetime.now(UTC),
         }
         conn.execute(mapping.insert(), row)
 
@@ -241,7 +245,9 @@ async def test_news_with_our_reference_does_not_wait_and_settles_the_send(databa
     outcome = await there.tell("bird", channel_said("a1", reference=reference, status=CopyStatus.DELIVERED))
     assert outcome.reason.startswith("echo of message")
     assert ("sent", False, "echo") in await database.rows(delivery, "state", "open", "reason")
-    assert ("bird", "a1", False, "delivered") in await database.rows(mapping, "account", "messageid", "origin", "status")
+    assert ("bird", "a1", False, "delivered") in await database.rows(
+        mapping, "account", "messageid", "origin", "status"
+    )
     assert (await there.tell("bird", status_seen(CopyStatus.READ, "a1"))).state == "done"
     assert ("read",) in await database.rows(mapping, "status")
 
@@ -293,13 +299,9 @@ async def test_the_dispatcher_looks_again_when_a_send_is_settled(database: Datab
     ]
 
 
-async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(
-    request: pytest.FixtureRequest, database: Database, store: Store
-) -> None:
-    """Ringotel may answer a message with its session only, and may report it by webhook (its page, §10 no. 5)."""
-    request.applymarker(pytest.mark.xfail(strict=True, reason="nothing but an id is compared"))
-    from syncd.model.sending import Sent
-
+@pytest.mark.xfail(strict=True, reason="nothing but an id is compared")
+async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(database: Database, store: Store) -> None:
+    """A desk may answer a message with its session only, and may report it by webhook."""
     made = stage(store)
     office = made.platforms["office"]
     office.answers = [Sent(None, sessionid="s1"), Sent(None, sessionid="s2")]
@@ -313,10 +315,3 @@ async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(
     )
     await made.quiet()
     assert made.platforms["bird"].texts == []
-
-
-def test_a_fake_platform_is_a_platform() -> None:
-    from syncd.engine.platform import Platform
-
-    platform: Platform = FakePlatform("bird")
-    assert platform.doors() == ()

@@ -34,11 +34,7 @@ async def test_the_same_events_taken_by_both_at_once_make_each_message_once(shar
         bird = first.platforms["bird"]
         events = [bird.event(f"k{number}", contact_said(f"c{number}")) for number in range(40)]
         taken = await asyncio.gather(
-            *(
-                there.receiver.take("bird", [one_event], "webhook")
-                for one_event in events
-                for there in (first, second)
-            )
+            *(there.receiver.take("bird", [one_event], "webhook") for one_event in events for there in (first, second))
         )
         assert Counter(outcome.state for (outcome,) in taken) == {"done": 40, "duplicate": 40}
         assert len(await shared.rows(message)) == 40
@@ -46,11 +42,12 @@ async def test_the_same_events_taken_by_both_at_once_make_each_message_once(shar
         assert len(await shared.rows(conversation)) == 1
         numbers = sorted(seq for (seq,) in await shared.rows(message, "seq"))
         assert numbers == list(range(1, 41))
-        await asyncio.gather(first.quiet(), second.quiet())
+        await first.accepted("office", 40)
         texts = Counter(outgoing.reference for outgoing in first.platforms["office"].accepted)
         assert len(texts) == 40
         assert set(texts.values()) == {1}
         assert len(first.platforms["office"].openings) == 1
+        await asyncio.gather(first.dispatcher.drain(), second.dispatcher.drain())
 
 
 async def test_a_conversation_that_both_make_at_once_is_one(shared: Database) -> None:
@@ -61,15 +58,18 @@ async def test_a_conversation_that_both_make_at_once_is_one(shared: Database) ->
             told = await asyncio.gather(
                 first.tell("bird", contact_said(f"a{number}", contact=contact)),
                 second.receiver.take(
-                    "bird", [first.platforms["bird"].event(f"x{number}", contact_said(f"b{number}", contact=contact))], "poll"
+                    "bird",
+                    [first.platforms["bird"].event(f"x{number}", contact_said(f"b{number}", contact=contact))],
+                    "poll",
                 ),
             )
             assert told[0].state == told[1][0].state == "done"
         assert len(await shared.rows(conversation)) == 8
         assert len(await shared.rows(message)) == 16
         assert len(await shared.rows(session)) <= 8
-        await asyncio.gather(first.quiet(), second.quiet())
+        await first.accepted("office", 16)
         assert len(first.platforms["office"].openings) == 8
+        await asyncio.gather(first.dispatcher.drain(), second.dispatcher.drain())
 
 
 async def test_each_message_is_sent_once_and_in_order_whoever_sends_it(shared: Database) -> None:
@@ -82,7 +82,10 @@ async def test_each_message_is_sent_once_and_in_order_whoever_sends_it(shared: D
             for number in range(12):
                 there = (first, second)[number % 2]
                 events = [
-                    bird.event(f"k{number}{contact}", user_said(f"u{number}{contact}", f"{number:02}", contact=contact, sessionid=None))
+                    bird.event(
+                        f"k{number}{contact}",
+                        user_said(f"u{number}{contact}", f"{number:02}", contact=contact, sessionid=None),
+                    )
                     for contact in contacts
                 ]
                 first.platforms["office"].facts.update(bird.facts)
@@ -143,6 +146,7 @@ async def test_two_reports_of_one_message_taken_by_two_processes_make_one_messag
     async with shared.store() as one, shared.store() as two:
         first, second = pair(one, two)
         await first.tell("bird", contact_said("c0"))
+        await first.quiet()
         bird = first.platforms["bird"]
         reports = [
             bird.event("k-sent", channel_said("a1", status=CopyStatus.SENT)),

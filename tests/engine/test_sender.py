@@ -45,7 +45,10 @@ async def test_what_is_said_is_sent_once_and_mapped(database: Database, store: S
     assert (sent.text, sent.contact, sent.end, sent.extension) == ("hello", CONTACT, "sms-channel", None)
     assert await states(database) == [("sent", 1, "")]
     copies = await database.rows(mapping, "account", "messageid", "origin", "direction", "status")
-    assert copies == [("bird", "bird-1", False, "out", "sent"), ("office", f"u-{CONTACT}-hello", True, "out", "received")]
+    assert copies == [
+        ("bird", "bird-1", False, "out", "sent"),
+        ("office", f"u-{CONTACT}-hello", True, "out", "received"),
+    ]
     assert await database.rows(attempt, "number", "class") == [(1, "sent")]
     assert await database.rows(lane, "busy", "owner") == [(False, None)]
 

@@ -25,7 +25,9 @@ def test_a_removed_text_is_empty() -> None:
     assert from_bytes(None) == ""
 
 
-@pytest.mark.parametrize(("name", "stored"), [("id-1", "id-1"), ("a\x00b", "a\ufffdb"), ("\ud800x", "\ufffdx"), ("é😀", "é😀")])
+@pytest.mark.parametrize(
+    ("name", "stored"), [("id-1", "id-1"), ("a\x00b", "a\ufffdb"), ("\ud800x", "\ufffdx"), ("é😀", "é😀")]
+)
 def test_a_name_loses_only_what_no_database_takes(name: str, stored: str) -> None:
     assert storable(name) == stored
 

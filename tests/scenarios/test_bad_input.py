@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import AsyncIterator
@@ -155,7 +156,7 @@ async def test_no_plain_webhook_hides_a_secret(world: World) -> None:
 async def asked(world: World, ask: Ask) -> tuple[int, Any, bytes]:
     """The answer's status, headers and body."""
     async with world.client.request(
-        ask.method, world.bridge.url + ask.path, data=ask.body or None, headers=ask.headers
+        ask.method, world.bridge.url + ask.path, data=io.BytesIO(ask.body) if ask.body else None, headers=ask.headers
     ) as response:
         return response.status, response.headers, await response.read()
 

@@ -81,7 +81,7 @@ async def test_an_answer_lost_by_bird_is_asked_for(world: World) -> None:
         await until(lambda: world.bird.calls_of("list"), "asked")
         if kind == "hangup":
             await world.bridge.kill()
-            await world.database.age(31)
+            await world.database.age(120)
             await world.bridge.start()
         await world.user_says("9003", f"after {text}")
         await world.check()

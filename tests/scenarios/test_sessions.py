@@ -70,7 +70,7 @@ async def doubted(world: World) -> None:
 
     await until(all_doubted, "in doubt")
     await world.bridge.kill()
-    await world.database.age(31)
+    await world.database.age(120)
     await world.bridge.start()
 
 

@@ -191,7 +191,22 @@ async def test_fetch_takes_a_condition_an_order_and_a_lock(database: Database) -
     assert await database.run(fetch) == ["a", "c"]
 
 
-ODD = ["it's", 'say "x"', "back\\slash", "{1,2}", "NULL", "", "null", "true", "[]", "1e3", "007", "\t\n", "é😀", "%s :x"]
+ODD = [
+    "it's",
+    'say "x"',
+    "back\\slash",
+    "{1,2}",
+    "NULL",
+    "",
+    "null",
+    "true",
+    "[]",
+    "1e3",
+    "007",
+    "\t\n",
+    "é😀",
+    "%s :x",
+]
 
 
 async def test_odd_names_are_found_again(database: Database) -> None:

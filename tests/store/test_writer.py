@@ -197,7 +197,9 @@ async def test_the_observer_is_told_of_every_commit(store: Store) -> None:
 
 async def test_sqlite_is_durable_and_its_writer_takes_the_lock_first(local: Database) -> None:
     def pragmas(conn: Connection) -> list[Any]:
-        return [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "query_only")]
+        return [
+            conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "query_only")
+        ]
 
     with statements() as sent:
         async with local.store() as store:
@@ -288,9 +290,7 @@ async def test_a_database_that_takes_no_connections_is_an_outage(shared: Databas
         await store.submit(put, "n1")
         await on_server(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         try:
-            await on_server(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            )
+            await on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
             await asyncio.sleep(0.05)
             writes = [await _outcome(store.submit(put, f"m{n}")) for n in range(3)]
             reads = [await _outcome(store.read(count)) for _ in range(3)]
