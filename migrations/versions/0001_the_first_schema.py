@@ -100,7 +100,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_delivery_held",
-            ["state", "id"],
+            ["state", "lane_id"],
             unique=False,
             sqlite_where=sa.text("state IN ('unknown', 'dead')"),
             postgresql_where=sa.text("state IN ('unknown', 'dead')"),

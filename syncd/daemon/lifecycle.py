@@ -77,7 +77,7 @@ async def _run(config: Config) -> None:
 def _end_in_time(stopping: threading.Event, seconds: float) -> None:
     """Whatever hangs, the process ends in time: what is not recorded by then is settled at the next start (G7)."""
     stopping.wait()
-    time.sleep(seconds)
+    time.sleep(max(0.0, seconds - LAST_WORDS_SECONDS))
     # What hangs may be the log itself.
     last_words = threading.Thread(target=_say_incomplete, daemon=True)
     last_words.start()

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncd.model.contact import canonical
-from syncd.model.facts import ChannelSaid, ContactSaid, CopyStatus, Fact, StatusSeen, Uninteresting, UserSaid
-from syncd.model.picture import Conversation, Copy, Picture
+from syncd.model.facts import (
+    ChannelSaid,
+    ContactForm,
+    ContactSaid,
+    CopyStatus,
+    Fact,
+    StatusSeen,
+    Uninteresting,
+    UserSaid,
+)
+from syncd.model.picture import Copy, Pending, Picture
 from syncd.model.sending import Author
 from syncd.model.topology import Link, Topology
-from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
+from syncd.model.work import CHANNEL, Chat, conversation_of, desk_target, lane_id
+
+NEWS_WITHIN = timedelta(minutes=10)
+"""News of an id that nothing claims is taken for a send whose answer was lost no longer ago than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ def _decide_fact(picture: Picture, topology: Topology, incoming: Incoming, fact:
         case ChannelSaid():
             return _channel_said(picture, topology, incoming, fact)
         case StatusSeen():
-            return _status_seen(picture, incoming, fact)
+            return _status_seen(picture, topology, incoming, fact)
         case Uninteresting():
             return Outcome("ignored", fact.reason)
 
@@ -118,10 +130,14 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
     conversation = picture.conversation(link.name, contact)
     if conversation.id in picture.waiting:
         return Outcome("waiting", "an earlier event of the conversation waits", conversation.id)
-    if any(
-        lane_id(there.id, desk_target(chat.extension)) in picture.in_flight
-        for there in _conversations_with(picture, links, contact)
-    ):
+    lanes = lanes_of_chat(picture, topology, chat)
+    doubt = _only_doubt(picture, lanes, incoming.received_at)
+    if doubt is not None and fact.messageid is not None and fact.text == doubt.text:
+        # One send into this chat lost its answer, and one message stands in it that nobody is known to have written.
+        # The text alone never makes an echo (G5); here it only rules out that the user wrote something else meanwhile.
+        picture.settle(doubt, incoming.account, fact.messageid, CopyStatus.SENT)
+        return Outcome("done", f"echo of message {doubt.message}")
+    if any(lane in picture.in_flight for lane in lanes):
         return Outcome("waiting", "may be the echo of a send in flight", conversation.id)
     if fact.sessionid is not None:
         picture.adopt(chat, fact.sessionid, spelling=fact.contact, at=incoming.received_at)
@@ -163,22 +179,7 @@ def _channel_said(picture: Picture, topology: Topology, incoming: Incoming, fact
     ours = picture.pending.get(fact.reference) if fact.reference else None
     if ours is not None:
         # The platform names our send before its HTTP answer did, or instead of it.
-        picture.add_copy(
-            Copy(
-                message=ours.message,
-                link=ours.link,
-                account=incoming.account,
-                contact=ours.contact,
-                extension=None,
-                sessionid=None,
-                messageid=fact.messageid,
-                direction="out",
-                origin=False,
-                status=fact.status or CopyStatus.SENT,
-                part=ours.part,
-            )
-        )
-        picture.settled.append(ours)
+        picture.settle(ours, incoming.account, fact.messageid, fact.status or CopyStatus.SENT)
         return Outcome("done", f"echo of message {ours.message}")
     contact = canonical(fact.contact, fact.form, link.region)
     conversation = picture.conversation(link.name, contact)
@@ -212,7 +213,7 @@ def _channel_said(picture: Picture, topology: Topology, incoming: Incoming, fact
     return Outcome("done", "somebody answered on the channel itself", conversation.id, message.id)
 
 
-def _status_seen(picture: Picture, incoming: Incoming, fact: StatusSeen) -> Outcome:
+def _status_seen(picture: Picture, topology: Topology, incoming: Incoming, fact: StatusSeen) -> Outcome:
     if fact.messageid is None:
         return Outcome("ignored", f"{fact.status} of a whole session")
     copy = _known_copy(picture, incoming.account, fact.messageid)
@@ -222,10 +223,52 @@ def _status_seen(picture: Picture, incoming: Incoming, fact: StatusSeen) -> Outc
             copy = nameless[0]
             picture.name_copy(copy, fact.messageid)
     if copy is None:
-        return Outcome("ignored", f"{fact.status} of a message that is not known")
+        return _status_of_unknown(picture, topology, incoming, fact)
     return Outcome(
         "done" if picture.raise_status(copy, fact.status) else "ignored", f"{fact.status} of message {copy.message}"
     )
+
+
+def _status_of_unknown(picture: Picture, topology: Topology, incoming: Incoming, fact: StatusSeen) -> Outcome:
+    """A status of an id that nothing claims settles a doubt where exactly one fits (design §14, iSlash's page A6)."""
+    lanes = lanes_of_status(picture, topology, incoming.account, fact)
+    doubt = _only_doubt(picture, lanes, incoming.received_at)
+    if doubt is not None:
+        picture.settle(doubt, incoming.account, fact.messageid, fact.status)
+        return Outcome("done", f"{fact.status} of message {doubt.message}, whose answer was lost")
+    flying = next((lane for lane in lanes if lane in picture.in_flight), None)
+    if flying is not None:
+        return Outcome("waiting", "may speak of a send in flight", conversation_of(flying))
+    return Outcome("ignored", f"{fact.status} of a message that is not known")
+
+
+def lanes_of_status(picture: Picture, topology: Topology, account: str, fact: StatusSeen) -> list[str]:
+    """The lanes that a status may speak of: of its session's chat, or of the contact that it names."""
+    if fact.sessionid is not None:
+        session = picture.sessions.get((account, fact.sessionid))
+        return [] if session is None else lanes_of_chat(picture, topology, session.chat)
+    link = topology.by_channel(account, fact.end) if fact.end is not None else None
+    if link is None or fact.recipient is None:
+        return []
+    there = picture.conversations.get((link.name, canonical(fact.recipient, ContactForm.INTERNATIONAL, link.region)))
+    return [] if there is None else [lane_id(there.id, CHANNEL)]
+
+
+def lanes_of_chat(picture: Picture, topology: Topology, chat: Chat) -> list[str]:
+    """The lanes that lead into a chat: one for each link on which its user meets the contact."""
+    links = topology.by_desk_user(chat.account, chat.organization, chat.extension)
+    found = (picture.conversations.get((link.name, chat.contact)) for link in links)
+    return [lane_id(there.id, desk_target(chat.extension)) for there in found if there is not None]
+
+
+def _only_doubt(picture: Picture, lanes: list[str], at: datetime) -> Pending | None:
+    fitting = [
+        doubt
+        for lane in lanes
+        for doubt in picture.doubts.get(lane, ())
+        if doubt.tried_at is None or at - doubt.tried_at < NEWS_WITHIN
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def chat_of(picture: Picture, account: str, fact: UserSaid) -> tuple[Chat | None, str | None]:
@@ -256,11 +299,6 @@ def _link_for(picture: Picture, links: tuple[Link, ...], fact: UserSaid, known: 
     if best is not None:
         return best[1], best[2], "goes out where the contact last wrote"
     return links[0], contact_on(links[0], fact, known), "goes out on the first link that lists the user"
-
-
-def _conversations_with(picture: Picture, links: tuple[Link, ...], contact: str) -> list[Conversation]:
-    found = (picture.conversations.get((link.name, contact)) for link in links)
-    return [conversation for conversation in found if conversation is not None]
 
 
 def _known_copy(picture: Picture, account: str, messageid: str | None) -> Copy | None:

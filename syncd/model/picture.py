@@ -12,7 +12,7 @@ from datetime import datetime
 
 from syncd.model.facts import CopyStatus
 from syncd.model.sending import Author
-from syncd.model.work import Chat, Duty, lane_id
+from syncd.model.work import Chat, Duty, extension_of, lane_id
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Session:
 
 @dataclass(slots=True)
 class Pending:
-    """A delivery that an event names by its reference."""
+    """A delivery that is not known to be sent, and that an event may speak of."""
 
     id: str
     lane_id: str
@@ -73,6 +73,10 @@ class Pending:
     conversation_id: str
     link: str
     contact: str
+    author: Author
+    text: str
+    sessionid: str | None
+    tried_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class Picture:
     """By reference."""
     in_flight: set[str] = field(default_factory=set)
     """Lanes with a send that is not settled."""
+    doubts: dict[str, list[Pending]] = field(default_factory=dict)
+    """Sends whose answer was lost, by lane; of lanes that events of this batch may speak of."""
     waiting: set[str] = field(default_factory=set)
     """Conversations with an event that waits."""
 
@@ -178,6 +184,29 @@ class Picture:
         self.new_copies.append(copy)
         if copy.messageid is not None:
             self.copies[copy.account, copy.messageid] = copy
+
+    def settle(self, pending: Pending, account: str, messageid: str | None, status: CopyStatus) -> None:
+        """An echo or a status proves that a delivery was sent, and tells its id."""
+        extension = extension_of(pending.target)
+        self.add_copy(
+            Copy(
+                message=pending.message,
+                link=pending.link,
+                account=account,
+                contact=pending.contact,
+                extension=extension,
+                sessionid=pending.sessionid if extension is not None else None,
+                messageid=messageid,
+                direction="in" if pending.author is Author.CONTACT else "out",
+                origin=False,
+                status=status,
+                part=pending.part,
+            )
+        )
+        self.settled.append(pending)
+        doubts = self.doubts.get(pending.lane_id, [])
+        if pending in doubts:
+            doubts.remove(pending)
 
     def raise_status(self, copy: Copy, status: CopyStatus) -> bool:
         """Take a status if it says more than what is known (Bird's page §8, iSlash's §5). Whether it did."""

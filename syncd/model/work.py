@@ -28,6 +28,11 @@ def lane_id(conversation_id: str, target: str) -> str:
     return f"{conversation_id}/{target}"
 
 
+def conversation_of(lane: str) -> str:
+    """The conversation of a lane."""
+    return lane.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class LaneName:
     """A lane and what tells which account serves it."""

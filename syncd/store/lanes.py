@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, func, select, text, update
 
+from syncd.model.picture import Pending
 from syncd.model.sending import Author
 from syncd.model.text import from_bytes
 from syncd.model.work import Duty, LaneName
@@ -256,13 +257,17 @@ def release(conn: Connection, lane_ids: Iterable[str], owner: str) -> None:
     update_rows(conn, lane, [{"id": row.id, "owner": None, "lease_until": None} for row in rows if row.owner == owner])
 
 
-def settle(conn: Connection, deliveries: Sequence[tuple[str, str]], now: datetime) -> None:
-    """Deliveries that a platform proves to be sent; (id, what proved it)."""
+def settle(conn: Connection, pending: Sequence[Pending], now: datetime) -> None:
+    """Deliveries that a platform proves to be sent; their lanes wait no longer."""
     update_rows(
         conn,
         delivery,
-        [{"id": one, "state": "sent", "open": False, "reason": why, "updated_at": now} for one, why in deliveries],
+        [
+            {"id": one.id, "state": "sent", "open": False, "reason": "told by the platform", "updated_at": now}
+            for one in pending
+        ],
     )
+    hurry(conn, sorted({one.lane_id for one in pending}))
 
 
 def postpone(conn: Connection, lane_id: str, due_at: datetime | None, why: str, owner: str) -> None:

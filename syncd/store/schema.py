@@ -210,7 +210,7 @@ Index(
 Index(
     "ix_delivery_held",
     delivery.c.state,
-    delivery.c.id,
+    delivery.c.lane_id,
     sqlite_where=text("state IN ('unknown', 'dead')"),
     postgresql_where=text("state IN ('unknown', 'dead')"),
 )

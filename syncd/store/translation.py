@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, update
+from sqlalchemy import Connection, and_, exists, text, update
 
 from syncd.model.contact import canonical
 from syncd.model.decide import Incoming, chat_of, contact_on
-from syncd.model.facts import ChannelSaid, ContactSaid, CopyStatus, StatusSeen, UserSaid
+from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, StatusSeen, UserSaid
 from syncd.model.picture import Conversation, Copy, Pending, Picture, Session
-from syncd.model.text import to_bytes
+from syncd.model.sending import Author
+from syncd.model.text import from_bytes, to_bytes
 from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
 from syncd.store import inbox, lanes
@@ -62,7 +63,16 @@ _PENDING = (
     delivery.c.target,
     delivery.c.part,
     delivery.c.state,
+    delivery.c.sessionid,
+    delivery.c.tried_at,
+    message.c.author,
+    message.c.body,
+    conversation.c.id.label("conversation_id"),
+    conversation.c.link,
+    conversation.c.contact,
 )
+_ITS_MESSAGE = and_(message.c.id == delivery.c.message, conversation.c.id == message.c.conversation_id)
+_IN_DOUBT = and_(_ITS_MESSAGE, delivery.c.state == text("'unknown'"))
 _NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False))
 _IS_CURRENT = session.c.current.is_(True)
 
@@ -71,16 +81,7 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
     """Read everything that `decide` may ask of these events, a statement a table."""
     _load_copies(conn, picture, incoming)
     _load_pending(conn, picture, incoming)
-    load_sessions(
-        conn,
-        picture,
-        (
-            (one.account, fact.sessionid)
-            for one in incoming
-            for fact in one.facts
-            if isinstance(fact, UserSaid) and fact.sessionid is not None
-        ),
-    )
+    load_sessions(conn, picture, _sessions_of(picture, incoming))
     pairs, speakers, chats = _conversations_of(picture, topology, incoming)
     load_current_sessions(conn, picture, chats)
     for row in fetch(
@@ -100,7 +101,22 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
         if pair in picture.conversations
         for target in targets
     }
-    picture.in_flight.update(lanes.in_flight(conn, suspects))
+    if suspects:
+        picture.in_flight.update(lanes.in_flight(conn, suspects))
+        _load_doubts(conn, picture, suspects)
+
+
+def _sessions_of(picture: Picture, incoming: Sequence[Incoming]) -> Iterator[tuple[str, str]]:
+    for one in incoming:
+        for fact in one.facts:
+            if isinstance(fact, UserSaid) or (isinstance(fact, StatusSeen) and _is_news(picture, one.account, fact)):
+                if fact.sessionid is not None:
+                    yield one.account, fact.sessionid
+
+
+def _is_news(picture: Picture, account: str, fact: StatusSeen) -> bool:
+    """Whether a status names an id that nothing claims."""
+    return fact.messageid is not None and (account, fact.messageid) not in picture.copies
 
 
 def _load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
@@ -128,24 +144,13 @@ def _load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming
 
 def _load_pending(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
     wanted = {f.reference for one in incoming for f in one.facts if isinstance(f, ChannelSaid) and f.reference}
-    rows = fetch(conn, _PENDING, (delivery.c.reference,), wanted)
-    if not rows:
-        return
-    conversations = fetch(conn, _CONVERSATION, (conversation.c.id,), {row.lane_id.partition("/")[0] for row in rows})
-    by_id = {row.id: row for row in conversations}
-    for row in rows:
-        there = by_id[row.lane_id.partition("/")[0]]
-        picture.pending[row.reference] = Pending(
-            id=row.id,
-            lane_id=row.lane_id,
-            message=row.message,
-            target=row.target,
-            part=row.part,
-            state=row.state,
-            conversation_id=there.id,
-            link=there.link,
-            contact=there.contact,
-        )
+    for row in fetch(conn, _PENDING, (delivery.c.reference,), wanted, where=_ITS_MESSAGE):
+        picture.pending[row.reference] = _pending(row)
+
+
+def _load_doubts(conn: Connection, picture: Picture, lane_ids: Iterable[str]) -> None:
+    for row in fetch(conn, _PENDING, (delivery.c.lane_id,), set(lane_ids), where=_IN_DOUBT):
+        picture.doubts.setdefault(row.lane_id, []).append(_pending(row))
 
 
 def _conversations_of(
@@ -166,6 +171,20 @@ def _conversations_of(
                     pairs.add(pair)
                     speakers.setdefault(pair, set()).add(desk_target(chat.extension))
                     chats.add(Chat(one.account, fact.organization, chat.extension, pair[1]))
+            elif isinstance(fact, StatusSeen):
+                if not _is_news(picture, one.account, fact):
+                    continue
+                session_ = picture.sessions.get((one.account, fact.sessionid or ""))
+                if session_ is not None:
+                    there = session_.chat
+                    for link in topology.by_desk_user(there.account, there.organization, there.extension):
+                        pairs.add((link.name, there.contact))
+                        speakers.setdefault((link.name, there.contact), set()).add(desk_target(there.extension))
+                channel = topology.by_channel(one.account, fact.end or "")
+                if channel is not None and fact.recipient is not None:
+                    pair = (channel.name, canonical(fact.recipient, ContactForm.INTERNATIONAL, channel.region))
+                    pairs.add(pair)
+                    speakers.setdefault(pair, set()).add(CHANNEL)
             elif isinstance(fact, ContactSaid | ChannelSaid):
                 channel = topology.by_channel(one.account, fact.end)
                 if channel is None:
@@ -223,7 +242,7 @@ def save(conn: Connection, picture: Picture) -> None:
     lanes.add(conn, picture.duties, now)
     save_copies(conn, picture)
     save_sessions(conn, picture)
-    lanes.settle(conn, [(pending.id, "echo") for pending in picture.settled], now)
+    lanes.settle(conn, picture.settled, now)
 
 
 def _save_conversations(conn: Connection, picture: Picture) -> None:
@@ -323,6 +342,24 @@ def save_sessions(conn: Connection, picture: Picture) -> None:
             for one in touched
             if one.is_new
         ],
+    )
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(
+        id=row.id,
+        lane_id=row.lane_id,
+        message=row.message,
+        target=row.target,
+        part=row.part,
+        state=row.state,
+        conversation_id=row.conversation_id,
+        link=row.link,
+        contact=row.contact,
+        author=Author(row.author),
+        text=from_bytes(row.body),
+        sessionid=row.sessionid,
+        tried_at=row.tried_at,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from syncd.engine.receive import Move
 from syncd.model.facts import CopyStatus, Fact
@@ -20,7 +22,7 @@ from tests.engine.stage import Stage, running, stage
 from tests.model.samples import CONTACT, channel_said, contact_said, status_seen, user_said
 from tests.store.databases import Database
 
-POISON: Any = contact_said("poison", text=None)  # type: ignore[arg-type]
+POISON = replace(contact_said("poison"), text=None)  # type: ignore[arg-type]
 """A fact that breaks the translation: the defect of a plug-in."""
 
 
@@ -35,7 +37,7 @@ async def there(store: Store) -> AsyncIterator[Stage]:
 
 
 async def outcomes(database: Database) -> list[tuple[str, str]]:
-    return await database.rows(event, "key", "state")  # type: ignore[return-value]
+    return await database.rows(event, "key", "state")
 
 
 async def test_a_taken_event_is_committed_with_all_that_it_means(database: Database, there: Stage) -> None:
@@ -137,8 +139,6 @@ async def test_the_cursor_moves_with_its_page_and_only_for_its_owner(database: D
 async def test_what_is_not_committed_is_told_and_nothing_is_handed_on(
     local: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy.exc import OperationalError
-
     async with local.store() as store:
         made = stage(store)
 
@@ -290,6 +290,7 @@ async def test_the_dispatcher_looks_again_when_a_send_is_settled(database: Datab
         async with asyncio.timeout(3):
             while await outcomes(database) != [("e1", "done"), ("e2", "ignored"), ("e3", "done")]:
                 await asyncio.sleep(0.01)
+        await made.accepted("office", 3)
         await made.quiet()
     office = made.platforms["office"]
     assert sorted((one.extension, one.text) for one in office.accepted) == [

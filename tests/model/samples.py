@@ -104,7 +104,7 @@ ACCOUNTS = {ContactSaid: "bird", ChannelSaid: "bird", StatusSeen: "bird", UserSa
 
 def incoming(*facts: Fact, account: str | None = None, event_id: str = "e1", at: datetime = NOW) -> Incoming:
     """An event with these facts, by default of the account whose kind it is."""
-    return Incoming(event_id, account or ACCOUNTS[type(facts[0])], at, facts)  # type: ignore[index]
+    return Incoming(event_id, account or ACCOUNTS[type(facts[0])], at, facts)
 
 
 def tell(there: Picture, *facts: Fact, account: str | None = None, at: datetime = NOW) -> Outcome:

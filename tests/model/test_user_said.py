@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.model.facts import ContactForm
-from syncd.model.picture import Copy, CopyStatus, Picture
+from syncd.model.facts import ContactForm, CopyStatus
+from syncd.model.picture import Copy, Picture
 from syncd.model.sending import Author
 from syncd.model.work import CHANNEL, desk_target, lane_id
 from tests.model.samples import CONTACT, NOW, chat, contact_said, open_session, picture, tell, user_said

@@ -65,11 +65,11 @@ async def test_of_many_processes_one_polls(shared: Database) -> None:
 
 async def test_figures_of_what_is_to_be_delivered(database: Database) -> None:
     await database.run(reports.ping)
-    assert await database.run(reports.counts) == {"ready": 0, "sending": 0, "unknown": 0, "dead": 0}
+    assert await database.run(reports.counts) == {"backlog": 0, "unknown": 0, "dead": 0}
     assert await database.run(reports.oldest) is None
     await database.run(put, duty(1), duty(2), duty(1, "c2"))
     await database.run(claim, "one", "c1/channel")
-    assert await database.run(reports.counts) == {"ready": 2, "sending": 1, "unknown": 0, "dead": 0}
+    assert await database.run(reports.counts) == {"backlog": 3, "unknown": 0, "dead": 0}
     assert await database.run(reports.oldest) == duty(1).created_at
     found = await database.run(reports.waiting_lanes, 10)
     assert {(row["id"], row["deliveries"]) for row in found} == {("c1/channel", 2), ("c2/channel", 1)}

@@ -37,7 +37,7 @@ def test_a_second_process_may_not_write(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(DatabaseError, match="another syncd writes to .*stop it first"):
+        with pytest.raises(DatabaseError, match=r"another syncd writes to .*stop it first"):
             lock_file(Location.of(url))
         other.kill()
         other.wait()
@@ -76,7 +76,7 @@ async def test_postgresql_may_be_shared(shared: Database) -> None:
 def test_a_reader_of_sqlite_cannot_write(migrated_sqlite: Path) -> None:
     engine = reading_engine(Location.of(f"sqlite:///{migrated_sqlite}"))
     try:
-        with engine.begin() as conn, pytest.raises(Exception, match="readonly"):
+        with engine.begin() as conn, pytest.raises(Exception, match=r"readonly"):
             conn.execute(event.delete())
     finally:
         engine.dispose()

@@ -286,9 +286,10 @@ async def test_times_of_any_zone_sort_by_when_they_were(request: pytest.FixtureR
     if database.kind == "sqlite":
         request.applymarker(pytest.mark.xfail(strict=True, reason="a time of another zone is stored as it stands"))
     eastern = timezone(timedelta(hours=8))
+    then = NOW + timedelta(days=1, microseconds=7)
     rows = [
-        a_conversation("later", contact_wrote_at=NOW + timedelta(minutes=1)),
-        a_conversation("earlier", contact_wrote_at=NOW.astimezone(eastern)),
+        a_conversation("later", contact_wrote_at=then + timedelta(minutes=1)),
+        a_conversation("earlier", contact_wrote_at=then.astimezone(eastern)),
     ]
     await database.run(dialect.insert_rows, conversation, rows)
 

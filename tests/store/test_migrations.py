@@ -94,7 +94,7 @@ async def test_a_second_upgrade_does_nothing(database: Database) -> None:
 
 async def test_an_empty_database_is_refused_until_it_is_upgraded(empty: Location) -> None:
     await _emptied(empty)
-    with pytest.raises(DatabaseError, match="schema none.*syncd migrate"):
+    with pytest.raises(DatabaseError, match=r"schema none.*syncd migrate"):
         await migrations.with_connection(empty, migrations.check)
     await migrations.with_connection(empty, migrations.upgrade)
     await migrations.with_connection(empty, migrations.check)
@@ -107,7 +107,7 @@ async def test_the_schema_of_a_newer_program_is_refused(database: Database, what
 
     await database.run(newer, "ffff")
     try:
-        with pytest.raises(DatabaseError, match="ffff.*newer"):
+        with pytest.raises(DatabaseError, match=r"ffff.*newer"):
             await database.run(what)  # type: ignore[arg-type]
     finally:
         await database.run(newer, migrations.newest())

@@ -329,7 +329,7 @@ async def test_two_transactions_that_wait_for_each_other_do_not_surface(shared: 
 
     async with shared.store() as one, shared.store() as other:
         done = await asyncio.gather(one.write(crosswise, "a", "b", 0), other.write(crosswise, "b", "a", 1))
-    assert done == ["a", "b"]
+    assert list(done) == ["a", "b"]
 
 
 async def _outcome(unit: Any) -> Any:
