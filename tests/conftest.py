@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep pytest-alembic's ready-made tests out: they bind to this file, and pytest 9 cannot collect them."""
     if hasattr(config.option, "pytest_alembic_tests_path"):
         config.option.pytest_alembic_tests_path = "tests/none"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of all that PostgreSQL is missing for in one line: as skipped at one place, here."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and str(_reason()) in report.longrepr[2]:
+        report.longrepr = (__file__, 1, report.longrepr[2])
+    return report
+
+
+def _reason() -> str | None:
+    return _no_postgresql[0] if _no_postgresql else None
 
 
 _no_postgresql: list[str | None] = []
@@ -36,7 +49,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         return
     reason = await _why_no_postgresql()
     if reason is not None:
-        # Skips of one place and reason are told in one line; continuous integration must not pass without them.
+        # Continuous integration must not pass without them.
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     async with postgresql_database() as made:
         yield made

@@ -22,16 +22,15 @@ def canonical(spelling: str, form: ContactForm, region: str) -> str:
     """
     if form is ContactForm.OPAQUE:
         return spelling
-    digits = spelling.translate(_FILLERS)
+    # A trunk zero in brackets is for callers at home only, and stands only beside a country code.
+    digits = spelling.replace("(0)", "").translate(_FILLERS)
     if not _DIGITS.match(digits):
         return spelling
     if digits.startswith("+"):
         return digits
-    if digits.startswith("00"):
-        return "+" + digits[2:]
     if form is ContactForm.INTERNATIONAL:
-        return "+" + digits
-    return _e164(digits, region) or _e164("+" + digits, None) or spelling
+        return "+" + digits.removeprefix("00")
+    return _e164(digits, region) or _e164("+" + digits.removeprefix("00"), None) or spelling
 
 
 def _e164(digits: str, region: str | None) -> str | None:

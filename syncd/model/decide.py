@@ -49,15 +49,29 @@ class Outcome:
 
 def decide(picture: Picture, topology: Topology, incoming: Incoming) -> Outcome:
     """Decide on one event. The last fact that did something gives the outcome; one that waits makes the event wait."""
+    if len(incoming.facts) > 1:
+        # All of it or nothing: an event that waits is decided again as a whole.
+        trial = _decide_facts(picture.trial(), topology, incoming)
+        if trial.state == "waiting":
+            return _wait(picture, trial)
+    outcome = _decide_facts(picture, topology, incoming)
+    return _wait(picture, outcome) if outcome.state == "waiting" else outcome
+
+
+def _decide_facts(picture: Picture, topology: Topology, incoming: Incoming) -> Outcome:
     outcome = Outcome("ignored", "nothing in it")
     for fact in incoming.facts:
         found = _decide_fact(picture, topology, incoming, fact)
         if found.state == "waiting":
-            assert found.conversation_id is not None
-            picture.waiting.add(found.conversation_id)
             return found
         if found.state == "done" or outcome.state != "done":
             outcome = found
+    return outcome
+
+
+def _wait(picture: Picture, outcome: Outcome) -> Outcome:
+    assert outcome.conversation_id is not None
+    picture.waiting.add(outcome.conversation_id)
     return outcome
 
 

@@ -7,7 +7,8 @@ Loaded by `syncd.store.translation.load`, read and changed by `syncd.model.decid
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from syncd.model.facts import CopyStatus
@@ -127,6 +128,11 @@ class Picture:
     duties: list[Duty] = field(default_factory=list)
     settled: list[Pending] = field(default_factory=list)
     """Deliveries that an echo proves to be sent."""
+
+    def trial(self) -> Picture:
+        """A copy on which decisions can be tried."""
+        taken = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("new_id", "now")}
+        return Picture(self.new_id, self.now, **deepcopy(taken))
 
     def conversation(self, link: str, contact: str) -> Conversation:
         """The conversation, made if there is none."""

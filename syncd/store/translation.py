@@ -109,9 +109,10 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
 def _sessions_of(picture: Picture, incoming: Sequence[Incoming]) -> Iterator[tuple[str, str]]:
     for one in incoming:
         for fact in one.facts:
-            if isinstance(fact, UserSaid) or (isinstance(fact, StatusSeen) and _is_news(picture, one.account, fact)):
-                if fact.sessionid is not None:
-                    yield one.account, fact.sessionid
+            if not isinstance(fact, UserSaid | StatusSeen) or fact.sessionid is None:
+                continue
+            if isinstance(fact, UserSaid) or _is_news(picture, one.account, fact):
+                yield one.account, fact.sessionid
 
 
 def _is_news(picture: Picture, account: str, fact: StatusSeen) -> bool:

@@ -244,7 +244,7 @@ async def test_news_with_our_reference_does_not_wait_and_settles_the_send(databa
     ((reference,),) = [row[:1] for row in await database.rows(delivery, "reference", "target") if row[1] == CHANNEL]
     outcome = await there.tell("bird", channel_said("a1", reference=reference, status=CopyStatus.DELIVERED))
     assert outcome.reason.startswith("echo of message")
-    assert ("sent", False, "echo") in await database.rows(delivery, "state", "open", "reason")
+    assert ("sent", False, "told by the platform") in await database.rows(delivery, "state", "open", "reason")
     assert ("bird", "a1", False, "delivered") in await database.rows(
         mapping, "account", "messageid", "origin", "status"
     )

@@ -224,7 +224,6 @@ async def _look(there: Stage) -> None:
     await there.dispatcher.drain()
 
 
-@pytest.mark.xfail(strict=True, reason="the lane's wait for the doubt outlives the doubt")
 async def test_an_echo_that_settles_a_doubt_sets_its_lane_going_at_once(database: Database, store: Store) -> None:
     there = stage(store, ONE_USER)
     bird = there.platforms["bird"]

@@ -9,9 +9,10 @@ from typing import Any
 
 from syncd.model.decide import Incoming, Outcome, decide
 from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, Fact, StatusSeen, UserSaid
-from syncd.model.picture import Picture, Session
+from syncd.model.picture import Pending, Picture, Session
+from syncd.model.sending import Author
 from syncd.model.topology import ChannelEnd, DeskEnd, Link, Topology
-from syncd.model.work import Chat
+from syncd.model.work import Chat, lane_id
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=UTC)
 ORGANIZATION = "17076444409917912922"
@@ -118,3 +119,21 @@ def open_session(there: Picture, sessionid: str = "s1", extension: str = "9003",
     there.sessions["office", sessionid] = opened
     there.current[opened.chat] = opened
     return opened
+
+
+def pending(there: Picture, target: str, *, number: int = 1, text: str = "hello", **changes: Any) -> Pending:
+    """A send of ours to the contact on the link `sms`, that is not known to be done."""
+    conversation = there.conversation("sms", CONTACT)
+    fields: dict[str, Any] = {"state": "sending", "author": Author.CONTACT, "sessionid": None, "tried_at": NOW}
+    return Pending(
+        id=f"d{number}",
+        lane_id=lane_id(conversation.id, target),
+        message=f"message-{number}",
+        target=target,
+        part=0,
+        conversation_id=conversation.id,
+        link="sms",
+        contact=CONTACT,
+        text=text,
+        **(fields | changes),
+    )

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
-from syncd.model.facts import CopyStatus
+from syncd.model.facts import CopyStatus, StatusSeen
 from syncd.model.picture import Copy, Pending, Picture
 from syncd.model.sending import Author
-from syncd.model.work import CHANNEL, lane_id
-from tests.model.samples import CONTACT, channel_said, contact_said, picture, status_seen, tell
+from syncd.model.work import CHANNEL, desk_target
+from tests.model.samples import (
+    CONTACT,
+    NOW,
+    channel_said,
+    contact_said,
+    open_session,
+    pending,
+    picture,
+    status_seen,
+    tell,
+)
 
 RISING = [CopyStatus.SENT, CopyStatus.FAILED, CopyStatus.DELIVERED, CopyStatus.READ, CopyStatus.DELETED]
 
 
 def send_of_ours(there: Picture, reference: str = "syncd-d1") -> Pending:
-    conversation = there.conversation("sms", CONTACT)
-    pending = Pending(
-        id="d1",
-        lane_id=lane_id(conversation.id, CHANNEL),
-        message="message-1",
-        target=CHANNEL,
-        part=0,
-        state="sending",
-        conversation_id=conversation.id,
-        link="sms",
-        contact=CONTACT,
-    )
-    there.pending[reference] = pending
-    there.in_flight.add(pending.lane_id)
-    return pending
+    ours = pending(there, CHANNEL, author=Author.USER)
+    there.pending[reference] = ours
+    there.in_flight.add(ours.lane_id)
+    return ours
 
 
 def nameless(there: Picture, message: str) -> Copy:
@@ -176,3 +176,71 @@ def test_a_status_of_another_session_names_nothing() -> None:
     tell(there, status_seen(CopyStatus.DELIVERED, "m1", sessionid="s2"), account="office")
     tell(there, status_seen(CopyStatus.DELIVERED, "m1"), account="office")
     assert copy.messageid is None
+
+
+def in_doubt(
+    there: Picture, target: str = CHANNEL, *, ago: timedelta = timedelta(seconds=5), number: int = 1
+) -> Pending:
+    doubt = pending(there, target, number=number, state="unknown", tried_at=NOW - ago)
+    there.doubts.setdefault(doubt.lane_id, []).append(doubt)
+    there.in_flight.add(doubt.lane_id)
+    return doubt
+
+
+def news(messageid: str = "a1", **changes: object) -> StatusSeen:
+    """A status of an id that nobody is known to have made, with the contact that it was sent to."""
+    return status_seen(CopyStatus.DELIVERED, messageid, **({"end": "sms-channel", "recipient": CONTACT[1:]} | changes))
+
+
+def test_a_status_of_an_unknown_id_settles_the_one_doubt_that_fits() -> None:
+    there = picture()
+    doubt = in_doubt(there)
+    outcome = tell(there, news())
+    assert (outcome.state, outcome.reason) == ("done", "delivered of message message-1, whose answer was lost")
+    assert there.settled == [doubt]
+    (copy,) = there.new_copies
+    assert (copy.messageid, copy.status, copy.origin, copy.message) == ("a1", CopyStatus.DELIVERED, False, "message-1")
+    assert tell(there, news("a2")).state != "done"
+    assert len(there.settled) == 1
+
+
+def test_a_status_in_a_session_settles_the_one_doubt_of_its_chat() -> None:
+    there = picture()
+    open_session(there, "s1")
+    doubt = in_doubt(there, desk_target("9003"))
+    in_doubt(there, desk_target("9004"), number=2)
+    tell(there, status_seen(CopyStatus.DELIVERED, "m1", sessionid="s1"), account="office")
+    assert there.settled == [doubt]
+    assert (there.new_copies[0].extension, there.new_copies[0].account) == ("9003", "office")
+
+
+def test_of_two_doubts_none_is_guessed() -> None:
+    there = picture()
+    in_doubt(there)
+    in_doubt(there, number=2)
+    assert tell(there, news()).state == "waiting"
+    assert not there.settled
+
+
+@pytest.mark.parametrize(
+    "changes", [{"recipient": "447700900777"}, {"recipient": None}, {"end": "another"}, {"end": None}]
+)
+def test_news_that_names_another_contact_or_none_settles_nothing(changes: dict[str, object]) -> None:
+    there = picture()
+    in_doubt(there)
+    assert tell(there, news(**changes)).state == "ignored"
+    assert not there.settled
+
+
+def test_news_long_after_a_doubt_settles_nothing() -> None:
+    there = picture()
+    doubt = in_doubt(there, ago=timedelta(hours=1))
+    there.in_flight.discard(doubt.lane_id)
+    assert tell(there, news()).state == "ignored"
+    assert not there.settled
+
+
+def test_news_waits_while_the_send_that_it_may_speak_of_is_in_flight() -> None:
+    there = picture()
+    there.in_flight.add(pending(there, CHANNEL).lane_id)
+    assert tell(there, news()).reason == "may speak of a send in flight"

@@ -10,7 +10,7 @@ from syncd.model.facts import ContactForm, CopyStatus
 from syncd.model.picture import Copy, Picture
 from syncd.model.sending import Author
 from syncd.model.work import CHANNEL, desk_target, lane_id
-from tests.model.samples import CONTACT, NOW, chat, contact_said, open_session, picture, tell, user_said
+from tests.model.samples import CONTACT, NOW, chat, contact_said, open_session, pending, picture, tell, user_said
 
 
 def written_by_us(there: Picture, messageid: str, account: str = "office") -> Copy:
@@ -167,6 +167,20 @@ def test_a_session_of_another_chat_is_not_taken_over() -> None:
     there.adopt(chat("9003"), "s1", spelling=None, at=NOW, answer=True)
     assert other.chat.extension == "9004"
     assert chat("9003") not in there.current
+
+
+@pytest.mark.parametrize(
+    ("text", "doubts", "state"), [("hello", 1, "done"), ("something else", 1, "waiting"), ("hello", 2, "waiting")]
+)
+def test_one_send_whose_answer_was_lost_is_recognised_by_its_echo(text: str, doubts: int, state: str) -> None:
+    there = picture()
+    made = [pending(there, desk_target("9003"), number=n, state="unknown", sessionid="s1") for n in range(doubts)]
+    there.doubts[made[0].lane_id] = list(made)
+    there.in_flight.add(made[0].lane_id)
+    assert tell(there, user_said("m1", text)).state == state
+    assert there.settled == (made if state == "done" else [])
+    assert [copy.messageid for copy in there.new_copies] == (["m1"] if state == "done" else [])
+    assert not there.new_messages
 
 
 def test_without_a_session_none_is_adopted() -> None:

@@ -9,7 +9,6 @@ from tests.support.settings import SMS, WHATSAPP
 from tests.support.waiting import until
 from tests.support.world import ALICE, BOB, World
 
-
 _OTHERS_DONE = "SELECT count(*) = 0 FROM delivery WHERE open AND target <> 'channel'"
 
 

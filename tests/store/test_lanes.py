@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
+from syncd.model.picture import Pending, Picture
 from syncd.model.sending import Author
 from syncd.model.work import LaneName
 from syncd.store import lanes
 from syncd.store.lanes import Held, NotHeld
 from syncd.store.schema import delivery, lane
+from tests.model.samples import pending
 from tests.store.databases import Database, statements
 from tests.store.samples import claim, completion, duty, put
 
@@ -40,6 +43,12 @@ async def not_held(database: Database, owner: str = "two", lane_id: str = LANE) 
 async def finish(database: Database, one: Held, state: str = "sent", owner: str = "one", **more: Any) -> Any:
     done = await database.run(lanes.complete, [completion(one, state, **more)], owner, datetime.now(UTC))
     return done[one.head.delivery_id]
+
+
+def told_of(one: Held) -> Pending:
+    """The platform speaks of a lane's head."""
+    there = Picture(lambda: "c1", datetime.now(UTC))
+    return replace(pending(there, "channel"), id=one.head.delivery_id, lane_id=one.head.lane_id)
 
 
 async def states(database: Database) -> list[str]:
@@ -246,10 +255,19 @@ async def test_in_flight_are_the_lanes_whose_head_is_not_settled(database: Datab
 async def test_settled_by_news_a_delivery_is_not_sent_again(database: Database) -> None:
     await database.run(put, duty(1), duty(2))
     one = await held(database)
-    await database.run(lanes.settle, [(one.head.delivery_id, "echo")], datetime.now(UTC))
+    await database.run(lanes.settle, [told_of(one)], datetime.now(UTC))
     after = await finish(database, one, "unknown", due_at=datetime.now(UTC) + timedelta(seconds=30))
     assert (after.more, after.due_at) == (True, None)
     assert await states(database) == ["sent", "ready"]
+    assert (await held(database)).head.delivery_id == duty(2).delivery_id
+
+
+async def test_a_lane_does_not_go_on_waiting_for_a_doubt_that_is_settled(database: Database) -> None:
+    await database.run(put, duty(1), duty(2))
+    one = await held(database)
+    await finish(database, one, "unknown", due_at=datetime.now(UTC) + timedelta(seconds=30))
+    await not_held(database)
+    await database.run(lanes.settle, [told_of(one)], datetime.now(UTC))
     assert (await held(database)).head.delivery_id == duty(2).delivery_id
 
 
