@@ -382,10 +382,11 @@ class Quiet:
 
 
 class Yard:
-    """Hands another lane on in the very moment when a worker has come to its end."""
+    """Hands lanes on while one is visited, or in the very moment when its worker has come to its end."""
 
     def __init__(self) -> None:
         self.then: Sequence[str] = ()
+        self.now: Sequence[str] = ()
         self.sender: Sender | None = None
 
     def wake(self, lane_id: str, account: str) -> None: ...
@@ -394,7 +395,9 @@ class Yard:
         assert self.sender is not None
         for name in self.then:
             asyncio.get_running_loop().call_soon(self.sender.add, name)
-        self.then = ()
+        for name in self.now:
+            self.sender.add(name)
+        self.then = self.now = ()
 
     def look_again(self, conversation_id: str) -> None: ...
 
@@ -417,6 +420,24 @@ async def test_a_lane_that_comes_while_the_last_worker_ends_is_visited() -> None
     sender.add("first")
     await asyncio.sleep(0.1)
     assert ledger.claimed == ["first", "second"]
+
+
+async def test_a_lane_that_comes_while_it_is_visited_is_visited_once_more() -> None:
+    ledger, yard = Quiet(), Yard()
+    sender = Sender(
+        "bird",
+        FakePlatform("bird"),
+        finds_sent=False,
+        rate=1000.0,
+        ledger=ledger,  # type: ignore[arg-type]
+        topology=TOPOLOGY,
+        yard=yard,
+        clock=lambda: datetime.now(UTC),
+    )
+    yard.sender, yard.now = sender, ["first", "first"]
+    sender.add("first")
+    await asyncio.sleep(0.1)
+    assert ledger.claimed == ["first", "first"]
 
 
 async def test_the_first_word_of_a_contact_opens_a_session_for_each_user_once(database: Database, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.model.samples import (
     tell,
 )
 
+SHORTLY = timedelta(seconds=5)
 RISING = [CopyStatus.SENT, CopyStatus.FAILED, CopyStatus.DELIVERED, CopyStatus.READ, CopyStatus.DELETED]
 
 
@@ -187,7 +189,7 @@ def in_doubt(
     return doubt
 
 
-def news(messageid: str = "a1", **changes: object) -> StatusSeen:
+def news(messageid: str = "a1", **changes: Any) -> StatusSeen:
     """A status of an id that nobody is known to have made, with the contact that it was sent to."""
     return status_seen(CopyStatus.DELIVERED, messageid, **({"end": "sms-channel", "recipient": CONTACT[1:]} | changes))
 
@@ -225,7 +227,7 @@ def test_of_two_doubts_none_is_guessed() -> None:
 @pytest.mark.parametrize(
     "changes", [{"recipient": "447700900777"}, {"recipient": None}, {"end": "another"}, {"end": None}]
 )
-def test_news_that_names_another_contact_or_none_settles_nothing(changes: dict[str, object]) -> None:
+def test_news_that_names_another_contact_or_none_settles_nothing(changes: dict[str, Any]) -> None:
     there = picture()
     in_doubt(there)
     assert tell(there, news(**changes)).state == "ignored"

@@ -56,12 +56,10 @@ def test_what_cannot_be_a_phone_number_stays_as_it_is_spelled(spelling: str) -> 
 
 
 @pytest.mark.parametrize(("spelling", "region"), [("001447700900123", "HK"), ("0011447700900123", "AU")])
-@pytest.mark.xfail(strict=True, reason="'00' is taken for the dialling-out prefix of every region")
 def test_a_regions_own_dialling_out_prefix_is_read(spelling: str, region: str) -> None:
     assert canonical(spelling, PHONE, region) == "+447700900123"
 
 
-@pytest.mark.xfail(strict=True, reason="a trunk zero in brackets stays in the number")
 def test_a_trunk_zero_in_brackets_is_left_out() -> None:
     assert canonical("+44 (0)7700 900123", PHONE, "GB") == "+447700900123"
 

@@ -189,9 +189,6 @@ def test_without_a_session_none_is_adopted() -> None:
     assert not there.touched_sessions
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an event is decided again as a whole after it waited: a fact without an id is made twice"
-)
 def test_a_fact_without_an_id_is_made_once_although_a_later_one_of_its_event_waits() -> None:
     there = picture()
     conversation = there.conversation("solo", CONTACT)

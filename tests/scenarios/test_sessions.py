@@ -183,11 +183,22 @@ async def test_a_doubt_settled_by_an_echo(world: World) -> None:
     (copy,) = [one for one in world.ring.chat("9003", ALICE) if one.content == "two"]
     session = world.ring.desk.sessions[copy.sessionid]
     await world.ring.emit(world.ring.hook("message", world.ring._told(copy, session)))
-    await doubted(world)
     await world.check()
     assert calls(world, "two") == 1
     assert await world.database.value("SELECT count(*) FROM message") == 3
     assert (await second(world))["state"] == "sent", "the echo settles the doubt"
+
+
+async def test_a_doubt_is_not_settled_by_somebody_else(world: World) -> None:
+    """G1, G3: what the user writes while a send into the chat is in doubt is the user's, and goes out in the end."""
+    await answered(world, {ALICE: Fault("hangup")})
+    await world.user_says("9003", "mine")
+    await doubted(world)
+    await world.quiet()
+    assert world.channel() == ["mine"]
+    assert world.desk("9004")[-1] == "mine"
+    assert world.desk("9003") == ["one", "three"]
+    assert (await second(world))["state"] == "unknown", "nothing told of it"
 
 
 async def test_a_doubt_settled_by_a_status(world: World) -> None:
