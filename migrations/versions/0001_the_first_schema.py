@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_attempt")),
+        sa.PrimaryKeyConstraint("delivery_id", "at", name=op.f("pk_attempt")),
         sqlite_with_rowid=False,
     )
     op.create_table(

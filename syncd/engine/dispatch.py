@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import structlog
 
@@ -69,15 +68,14 @@ class Dispatcher:
         else:
             self._overflowed = True
 
-    def wake_at(self, lane_id: str, account: str, due_at: datetime) -> None:
-        """Visit the lane then."""
+    def wake_in(self, lane_id: str, account: str, seconds: float) -> None:
+        """Visit the lane after so long."""
         known = self._timers.pop(lane_id, None)
         if known is not None:
             known[0].cancel()
         if self._draining or len(self._timers) >= MOST_TIMERS:
             return
-        delay = max(0.0, (due_at - self._clock()).total_seconds())
-        timer = asyncio.get_running_loop().call_later(delay, self._due, lane_id, account)
+        timer = asyncio.get_running_loop().call_later(seconds, self._due, lane_id, account)
         self._timers[lane_id] = (timer, account)
 
     def hurry(self, account: str) -> None:
@@ -135,14 +133,14 @@ class Dispatcher:
         after = ""
         while not self._overflowed:
             page = await self._ledger.due(SWEEP_PAGE, after)
-            for name, due_at in page:
+            for name, wait in page:
                 account = self._account_of(name.link, name.target)
                 if account is None:
                     continue
-                if due_at is None:
+                if wait is None:
                     self.wake(name.lane_id, account)
                 elif name.lane_id not in self._timers:
-                    self.wake_at(name.lane_id, account, due_at)
+                    self.wake_in(name.lane_id, account, wait)
             if len(page) < SWEEP_PAGE:
                 return
             after = page[-1][0].lane_id

@@ -17,7 +17,7 @@ from syncd.model.retry import Verdict, class_of
 from syncd.model.sending import Author, SendError, Sent
 from syncd.model.topology import Topology
 from syncd.model.work import Chat, Duty, LaneName, extension_of
-from syncd.store import accounts, lanes, sessions, translation
+from syncd.store import accounts, lanes, saving, sessions
 from syncd.store.dialect import insert_rows
 from syncd.store.lanes import Completion, Held, LaneAfter, NotHeld
 from syncd.store.schema import attempt
@@ -25,8 +25,8 @@ from syncd.store.writer import Store
 
 LEASE = timedelta(seconds=90)
 """How long a lane is ours: longer than a send can take."""
-OTHERS_OPENING = timedelta(milliseconds=200)
-"""When to look again where another lane opens the session of the same chat."""
+OTHERS_OPENING = 0.2
+"""Seconds until we look again where another lane opens the session of the same chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,14 @@ class Ledger:
         """Record an attempt: the delivery's state, the copy's row in `mapping`, the session that the answer named."""
         return self._store.submit(self._finish_many, finished)
 
-    async def postpone(self, lane_id: str, due_at: datetime, why: str) -> None:
+    async def postpone(self, lane_id: str, wait: float, why: str) -> None:
         """Let a lane wait without an attempt."""
-        await self._store.write(lanes.postpone, lane_id, due_at, why, self._owner)
+        await self._store.write(lanes.postpone, lane_id, wait, why, self._owner)
 
-    async def due(self, limit: int, after: str) -> list[tuple[LaneName, datetime | None]]:
-        """Busy lanes that nobody holds, a page of them."""
+    async def due(self, limit: int, after: str) -> list[tuple[LaneName, float | None]]:
+        """Busy lanes that nobody holds, and the seconds that they wait; a page of them."""
 
-        def page(conn: Connection) -> list[tuple[LaneName, datetime | None]]:
+        def page(conn: Connection) -> list[tuple[LaneName, float | None]]:
             return lanes.due(conn, limit, after=after)
 
         return await self._store.read(page)
@@ -193,7 +193,7 @@ class Ledger:
                 if opening_id is not None:
                     claims[lane_id] = ToOpen(duty, one.token, chat, opening_id)
                 else:
-                    claims[lane_id] = NotHeld("another lane opens the session", now + OTHERS_OPENING)
+                    claims[lane_id] = NotHeld("another lane opens the session", OTHERS_OPENING)
                     to_release.append(lane_id)
             else:
                 to_start.append((one, sessionid))
@@ -218,7 +218,7 @@ class Ledger:
                     one.token,
                     one.verdict.state,
                     one.verdict.open,
-                    one.verdict.due_at,
+                    one.verdict.wait,
                     one.verdict.why,
                     one.number if one.verdict.counts else one.number - 1,
                 )
@@ -228,9 +228,10 @@ class Ledger:
             picture.now,
         )
         for one in batch:
-            if isinstance(one.result, Sent):
+            # A nameless copy that was recorded before has nothing to be known by; it must not be recorded again.
+            if isinstance(one.result, Sent) and (after[one.duty.delivery_id].took or one.result.messageid is not None):
                 picture.add_copy(self._copy(one, one.result))
-        translation.save_copies(conn, picture)
+        saving.save_copies(conn, picture)
         self._adopt(conn, picture, batch)
         insert_rows(conn, attempt, [_attempt_row(one) for one in batch if one.result is not None], skip_known=True)
         return [after[one.duty.delivery_id] for one in batch]

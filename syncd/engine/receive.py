@@ -19,7 +19,7 @@ from syncd.model.picture import Picture
 from syncd.model.text import storable
 from syncd.model.topology import Topology
 from syncd.model.work import Duty, LaneName
-from syncd.store import cursors, inbox, translation
+from syncd.store import cursors, inbox, loading, saving
 from syncd.store.inbox import Arrival
 from syncd.store.writer import Store, StoreUnavailable
 
@@ -60,6 +60,15 @@ class Taken:
     """The cursor was ours to move."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Events that wait, to be translated again."""
+
+    conversation_ids: set[str]
+    first_only: bool = False
+    """Only the first of them; for one conversation at a time."""
+
+
 class Receiver:
     """Takes events in. `hand_on` gets the new deliveries and the woken lanes right after their commit."""
 
@@ -98,17 +107,8 @@ class Receiver:
             Incoming(arrival.id, account, now, self._parse(account, raw))
             for arrival, raw in zip(arrivals, events, strict=True)
         )
-        batch = Batch(arrivals, incoming, move)
-        try:
-            # Handed on from the commit itself: whoever waits for the answer may be gone by then.
-            taken = await self._store.submit(self._take_many, batch, self._committed)
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            log.exception("event.failed", account=account, keys=[one.key for one in arrivals])
-            await self._store.submit(self._keep_failed, (batch, f"{type(error).__name__} in the translation"))
-            return tuple(Outcome("failed") for _ in arrivals)
-        for arrival, outcome in zip(arrivals, taken.outcomes, strict=True):
+        outcomes = await self._take(Batch(arrivals, incoming, move))
+        for arrival, outcome in zip(arrivals, outcomes, strict=True):
             self._counted(account, via, outcome.state).inc()
             log.info(
                 "event.taken",
@@ -121,18 +121,58 @@ class Receiver:
                 conversation=outcome.conversation_id,
                 message=outcome.message,
             )
-        return taken.outcomes
+        return outcomes
 
     async def look_again(self, conversation_ids: Iterable[str]) -> None:
         """Translate the events that waited in these conversations; those that still must wait go on waiting."""
-        taken = await self._store.submit(self._look_again, set(conversation_ids))
-        self._hand_on(taken.duties, taken.woken)
+        wanted = set(conversation_ids)
+        try:
+            await self._store.submit(self._look_again, Waiting(wanted), self._committed)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # One of them is poison: each conversation for itself, and of each the first event, until it is found.
+            for one in wanted:
+                await self._look_again_in(one)
+
+    async def _look_again_in(self, conversation_id: str) -> None:
+        going_on = True
+        while going_on:
+            waiting = Waiting({conversation_id}, first_only=True)
+            try:
+                taken = await self._store.submit(self._look_again, waiting, self._committed)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                log.exception("event.failed", conversation=conversation_id)
+                await self._store.write(inbox.fail_first_waiting, conversation_id, _poisoned(error))
+            else:
+                going_on = any(outcome.state != "waiting" for outcome in taken.outcomes)
 
     async def look_at_all_waiting(self) -> None:
         """The same for every conversation with an event that waits: at start, and as a safety net."""
         waiting = await self._store.read(inbox.waiting_conversations)
         if waiting:
             await self.look_again(waiting)
+
+    async def _take(self, batch: Batch) -> tuple[Outcome, ...]:
+        try:
+            # Handed on from the commit itself: whoever waits for the answer may be gone by then.
+            return (await self._store.submit(self._take_many, batch, self._committed)).outcomes
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(batch.arrivals) == 1 and batch.move is None:
+                log.exception("event.failed", account=batch.arrivals[0].account, key=batch.arrivals[0].key)
+                await self._store.submit(self._keep_failed, (batch, _poisoned(error)))
+                return (Outcome("failed", _poisoned(error)),)
+        # One of them is poison: each for itself, so that it fails alone (G10), and the cursor when all are stored.
+        outcomes: list[Outcome] = []
+        for arrival, incoming in zip(batch.arrivals, batch.incoming, strict=True):
+            outcomes += await self._take(Batch((arrival,), (incoming,)))
+        if batch.move is not None:
+            await self._store.submit(self._take_many, Batch((), (), batch.move))
+        return tuple(outcomes)
 
     def _committed(self, taken: Taken) -> None:
         if taken.duties or taken.woken:
@@ -165,9 +205,11 @@ class Receiver:
         taken[0] = replace(taken[0], duties=tuple(picture.duties), woken=_woken(picture))
         return taken
 
-    def _look_again(self, conn: Connection, wanted: Sequence[set[str]]) -> list[Taken]:
-        conversation_ids = set().union(*wanted)
+    def _look_again(self, conn: Connection, wanted: Sequence[Waiting]) -> list[Taken]:
+        conversation_ids = set().union(*(one.conversation_ids for one in wanted))
         stored = inbox.waiting(conn, conversation_ids)
+        if all(one.first_only for one in wanted):
+            stored = stored[:1]
         incoming = [
             Incoming(
                 one.id, one.account, one.received_at, self._parse(one.account, RawEvent(one.key, one.body, one.end))
@@ -191,20 +233,21 @@ class Receiver:
         picture = Picture(self._ids, self._clock())
         if not incoming:
             return {}, picture
-        translation.load(conn, picture, self._topology, incoming)
+        loading.load(conn, picture, self._topology, incoming)
         picture.waiting.difference_update(again)
         outcomes = {one.id: decide(picture, self._topology, one) for one in incoming}
-        translation.save(conn, picture)
+        saving.save(conn, picture)
         return outcomes, picture
 
     def _keep_failed(self, conn: Connection, failed: Sequence[tuple[Batch, str]]) -> list[None]:
         for batch, reason in failed:
             new = inbox.store(conn, batch.arrivals)
             inbox.note(conn, [(event_id, "failed", reason, None) for event_id in new])
-            if batch.move is not None:
-                move = batch.move
-                cursors.move(conn, move.account, move.end, move.value, move.owner, self._clock())
         return [None] * len(failed)
+
+
+def _poisoned(error: Exception) -> str:
+    return f"{type(error).__name__} in the translation"
 
 
 def _woken(picture: Picture) -> tuple[LaneName, ...]:

@@ -7,17 +7,17 @@ from datetime import timedelta
 
 from syncd.engine.ledger import ToSettle
 from syncd.engine.platform import Platform
-from syncd.model.clock import Clock
 from syncd.model.retry import SETTLE, Verdict, backoff
 from syncd.model.sending import Outgoing, SendError, Sent
 from syncd.model.topology import Link
 
 ABSENT_AFTER = timedelta(seconds=10)
 """A send that a platform's own list does not show after so long was certainly not done."""
-ASK_AGAIN = timedelta(seconds=2)
+ASK_AGAIN = 2.0
+"""Seconds."""
 
 
-async def ask(platform: Platform, claim: ToSettle, outgoing: Outgoing, clock: Clock) -> tuple[Sent | None, Verdict]:
+async def ask(platform: Platform, claim: ToSettle, outgoing: Outgoing) -> tuple[Sent | None, Verdict]:
     """Settle a doubt at a platform that can be asked: found and adopted, or certainly absent and sent again.
 
     Raises a `SendError` where the platform cannot be asked now.
@@ -26,20 +26,21 @@ async def ask(platform: Platform, claim: ToSettle, outgoing: Outgoing, clock: Cl
     if found is not None:
         return found, Verdict("sent", False, None, "found at the platform by its reference")
     if claim.now - claim.tried_at < ABSENT_AFTER:
-        return None, Verdict("unknown", True, clock() + ASK_AGAIN, "not found at the platform yet")
+        return None, Verdict("unknown", True, ASK_AGAIN, "not found at the platform yet")
     return None, Verdict("ready", True, None, "certainly not sent: the platform does not have it")
 
 
-def cannot_ask(error: SendError, claim: ToSettle, clock: Clock) -> Verdict:
+def cannot_ask(error: SendError, claim: ToSettle) -> Verdict:
     """The doubt stays, and the lane waits, until the platform can be asked."""
-    wait = timedelta(seconds=backoff(claim.number, random.random))
-    return Verdict("unknown", True, clock() + wait, f"cannot ask whether it was sent: {error.reason}")
+    wait = backoff(claim.number, random.random)
+    return Verdict("unknown", True, wait, f"cannot ask whether it was sent: {error.reason}")
 
 
 def wait_for_news(claim: ToSettle, link: Link) -> Verdict:
     """A platform that cannot be asked: an echo or a status may still name the send; then the link's policy decides."""
-    if claim.now - claim.tried_at < SETTLE:
-        return Verdict("unknown", True, claim.tried_at + SETTLE, "waits for news of a send whose answer was lost")
+    left = (claim.tried_at + SETTLE - claim.now).total_seconds()
+    if left > 0:
+        return Verdict("unknown", True, left, "waits for news of a send whose answer was lost")
     if link.on_unknown == "resend":
         return Verdict("ready", True, None, "sent again, as the link says: its answer was lost")
     return Verdict("unknown", False, None, "held: its answer was lost and no news came")

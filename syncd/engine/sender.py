@@ -6,8 +6,9 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -30,6 +31,7 @@ from syncd.model.sending import (
     SendError,
     Sent,
 )
+from syncd.model.text import storable
 from syncd.model.topology import Topology
 from syncd.model.work import Duty, extension_of
 from syncd.store.lanes import LaneAfter, NotHeld
@@ -159,8 +161,8 @@ class Sender:
             return False
         match claim:
             case NotHeld():
-                if claim.due_at is not None:
-                    self._yard.wake_at(lane_id, self.account, claim.due_at)
+                if claim.wait is not None:
+                    self._yard.wake_in(lane_id, self.account, claim.wait)
                 return False
             case ToOpen():
                 return await self._open(claim)
@@ -183,7 +185,7 @@ class Sender:
         duty, chat = claim.duty, claim.chat
         opening = Opening(chat.organization, chat.contact, None, chat.extension, duty.name)
         try:
-            sessionid = await self._platform.open_session(opening)
+            sessionid = storable(await self._platform.open_session(opening))
         except SendError as error:
             await self._surely(lambda: self._ledger.not_opened(claim))
             log.warning(
@@ -204,11 +206,11 @@ class Sender:
         # An open call says nothing to anybody: to repeat it is safe, and no reason to doubt the message.
         failures = self._open_failures[claim.duty.lane_id] = self._open_failures.get(claim.duty.lane_id, 0) + 1
         result = NotSent(error.reason) if isinstance(error, MaybeSent) else error
-        judged = verdict(result, attempts=failures, now=self._clock(), draw=random.random)
-        if judged.state == "ready" and judged.due_at is not None:
-            due_at = judged.due_at
-            await self._surely(lambda: self._ledger.postpone(claim.duty.lane_id, due_at, judged.why))
-            self._yard.wake_at(claim.duty.lane_id, self.account, due_at)
+        judged = verdict(result, attempts=failures, draw=random.random)
+        if judged.state == "ready" and judged.wait is not None:
+            wait = judged.wait
+            await self._surely(lambda: self._ledger.postpone(claim.duty.lane_id, wait, judged.why))
+            self._yard.wake_in(claim.duty.lane_id, self.account, wait)
             return False
         del self._open_failures[claim.duty.lane_id]
         return Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
@@ -221,11 +223,11 @@ class Sender:
             result = Rejected(NO_LINK.why)
         else:
             try:
-                result = await self._platform.send(outgoing)
+                result = _storable(await self._platform.send(outgoing))
             except SendError as error:
                 result = error
         now = self._clock()
-        judged = verdict(result, attempts=claim.number, now=now, draw=random.random)
+        judged = verdict(result, attempts=claim.number, draw=random.random)
         if isinstance(result, Sent):
             self.health.well()
             self._delivery_seconds.observe((now - claim.duty.created_at).total_seconds())
@@ -242,10 +244,10 @@ class Sender:
             judged = NO_LINK
         elif self._finds_sent:
             try:
-                result, judged = await reconcile.ask(self._platform, claim, outgoing, self._clock)
+                result, judged = await reconcile.ask(self._platform, claim, outgoing)
             except SendError as error:
                 self.health.ill(error)
-                judged = reconcile.cannot_ask(error, claim, self._clock)
+                judged = reconcile.cannot_ask(error, claim)
         else:
             judged = reconcile.wait_for_news(claim, link)
         return Finished(
@@ -287,9 +289,9 @@ class Sender:
         )
         if after.event_waits:
             self._yard.look_again(duty.conversation_id)
-        if after.due_at is not None:
-            self._yard.wake_at(duty.lane_id, self.account, after.due_at)
-        self._leave(duty.lane_id, again=after.more and after.due_at is None)
+        if after.wait is not None:
+            self._yard.wake_in(duty.lane_id, self.account, after.wait)
+        self._leave(duty.lane_id, again=after.more and after.wait is None)
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         tries = 0
@@ -321,3 +323,12 @@ class Sender:
             sessionid=sessionid,
             name=duty.name,
         )
+
+
+def _storable(sent: Sent) -> Sent:
+    """The answer with ids that every database takes."""
+    ids = {"messageid": sent.messageid, "sessionid": sent.sessionid}
+    changes: dict[str, Any] = {
+        name: storable(value) for name, value in ids.items() if value is not None and storable(value) != value
+    }
+    return replace(sent, **changes) if changes else sent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Protocol
 
 
@@ -13,8 +12,8 @@ class Yard(Protocol):
         """Visit the lane as soon as its turn comes."""
         ...
 
-    def wake_at(self, lane_id: str, account: str, due_at: datetime) -> None:
-        """Visit the lane then."""
+    def wake_in(self, lane_id: str, account: str, seconds: float) -> None:
+        """Visit the lane after so long."""
         ...
 
     def look_again(self, conversation_id: str) -> None:

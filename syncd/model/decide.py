@@ -16,7 +16,7 @@ from syncd.model.facts import (
     Uninteresting,
     UserSaid,
 )
-from syncd.model.picture import Copy, Pending, Picture
+from syncd.model.picture import Copy, Nameless, Pending, Picture
 from syncd.model.sending import Author
 from syncd.model.topology import Link, Topology
 from syncd.model.work import CHANNEL, Chat, conversation_of, desk_target, lane_id
@@ -133,6 +133,10 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
     known = _known_copy(picture, incoming.account, fact.messageid)
     if known is not None:
         return Outcome("ignored", f"{'duplicate' if known.origin else 'echo'} of message {known.message}")
+    nameless = _only_nameless(picture, incoming, fact.sessionid)
+    if nameless is not None and fact.messageid is not None and fact.text == nameless.text:
+        picture.name_copy(nameless, fact.messageid)
+        return Outcome("done", f"echo of message {nameless.copy.message}")
     chat, author = chat_of(picture, incoming.account, fact)
     if chat is None or author is None:
         return Outcome("ignored", "its author is unknown")
@@ -147,8 +151,6 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
     lanes = lanes_of_chat(picture, topology, chat)
     doubt = _only_doubt(picture, lanes, incoming.received_at)
     if doubt is not None and fact.messageid is not None and fact.text == doubt.text:
-        # One send into this chat lost its answer, and one message stands in it that nobody is known to have written.
-        # The text alone never makes an echo (G5); here it only rules out that the user wrote something else meanwhile.
         picture.settle(doubt, incoming.account, fact.messageid, CopyStatus.SENT)
         return Outcome("done", f"echo of message {doubt.message}")
     if any(lane in picture.in_flight for lane in lanes):
@@ -232,10 +234,10 @@ def _status_seen(picture: Picture, topology: Topology, incoming: Incoming, fact:
         return Outcome("ignored", f"{fact.status} of a whole session")
     copy = _known_copy(picture, incoming.account, fact.messageid)
     if copy is None and fact.sessionid is not None:
-        nameless = picture.nameless.get((incoming.account, fact.sessionid))
-        if nameless:
-            copy = nameless[0]
-            picture.name_copy(copy, fact.messageid)
+        nameless = _only_nameless(picture, incoming, fact.sessionid)
+        if nameless is not None:
+            copy = nameless.copy
+            picture.name_copy(nameless, fact.messageid)
     if copy is None:
         return _status_of_unknown(picture, topology, incoming, fact)
     return Outcome(
@@ -273,6 +275,16 @@ def lanes_of_chat(picture: Picture, topology: Topology, chat: Chat) -> list[str]
     links = topology.by_desk_user(chat.account, chat.organization, chat.extension)
     found = (picture.conversations.get((link.name, chat.contact)) for link in links)
     return [lane_id(there.id, desk_target(chat.extension)) for there in found if there is not None]
+
+
+# The text alone never makes an echo (G5). But where exactly one copy of ours in a chat lacks its id, and a message
+# turns up there whose id nobody knows, the text may rule out that the user wrote something else meanwhile.
+
+
+def _only_nameless(picture: Picture, incoming: Incoming, sessionid: str | None) -> Nameless | None:
+    there = picture.nameless.get((incoming.account, sessionid), []) if sessionid is not None else []
+    fitting = [one for one in there if incoming.received_at - one.written_at < NEWS_WITHIN]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _only_doubt(picture: Picture, lanes: list[str], at: datetime) -> Pending | None:

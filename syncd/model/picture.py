@@ -1,7 +1,7 @@
 """What the store knows of all that a batch of events touches, and what the decisions on them add to it.
 
-Loaded by `syncd.store.translation.load`, read and changed by `syncd.model.decide`, written back by
-`syncd.store.translation.save`. Later events of a batch see what earlier ones decided.
+Loaded by `syncd.store.loading.load`, read and changed by `syncd.model.decide`, written back by
+`syncd.store.saving.save`. Later events of a batch see what earlier ones decided.
 """
 
 from __future__ import annotations
@@ -45,6 +45,15 @@ class Copy:
     origin: bool
     status: CopyStatus
     part: int = 0
+
+
+@dataclass(slots=True)
+class Nameless:
+    """A copy of ours that the platform took without telling its id."""
+
+    copy: Copy
+    text: str
+    written_at: datetime
 
 
 @dataclass(slots=True)
@@ -104,8 +113,8 @@ class Picture:
     """By (link, contact)."""
     copies: dict[tuple[str, str], Copy] = field(default_factory=dict)
     """By (account, messageid)."""
-    nameless: dict[tuple[str, str], list[Copy]] = field(default_factory=dict)
-    """Our copies whose id the platform did not tell, oldest first, by (account, sessionid)."""
+    nameless: dict[tuple[str, str], list[Nameless]] = field(default_factory=dict)
+    """Our copies whose id the platform did not tell, by (account, sessionid)."""
     sessions: dict[tuple[str, str], Session] = field(default_factory=dict)
     """By (account, sessionid)."""
     current: dict[Chat, Session] = field(default_factory=dict)
@@ -223,10 +232,11 @@ class Picture:
         self.changed_copies[copy.account, copy.messageid, copy.part] = copy
         return True
 
-    def name_copy(self, copy: Copy, messageid: str) -> None:
+    def name_copy(self, nameless: Nameless, messageid: str) -> None:
         """A platform tells the id of a copy that it had taken without naming it."""
+        copy = nameless.copy
         assert copy.sessionid is not None
-        self.nameless[copy.account, copy.sessionid].remove(copy)
+        self.nameless[copy.account, copy.sessionid].remove(nameless)
         copy.messageid = messageid
         self.copies[copy.account, messageid] = copy
         self.named_copies.append(copy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 
 from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError, Sent
@@ -25,8 +25,8 @@ class Verdict:
     state: str
     open: bool
     """Its lane may not go past it."""
-    due_at: datetime | None
-    """The lane waits until then; None: go on at once."""
+    wait: float | None
+    """Seconds that the lane waits; None: go on at once."""
     why: str
     counts: bool = True
     """The attempt counts."""
@@ -38,24 +38,24 @@ def backoff(attempts: int, draw: Callable[[], float]) -> float:
     return 0.05 + draw() * ceiling
 
 
-def verdict(result: Sent | SendError, *, attempts: int, now: datetime, draw: Callable[[], float]) -> Verdict:
+def verdict(result: Sent | SendError, *, attempts: int, draw: Callable[[], float]) -> Verdict:
     """Judge one attempt, the `attempts`-th of its delivery."""
     match result:
         case Sent():
             return Verdict("sent", False, None, "")
         case RateLimited():
             wait = result.retry_after if result.retry_after is not None else max(1.0, backoff(attempts, draw))
-            return Verdict("ready", True, now + timedelta(seconds=wait), f"rate limited: {result.reason}", counts=False)
+            return Verdict("ready", True, wait, f"rate limited: {result.reason}", counts=False)
         case AuthFailed():
-            return Verdict("ready", True, now + timedelta(seconds=1), f"account: {result.reason}", counts=False)
+            return Verdict("ready", True, 1.0, f"account: {result.reason}", counts=False)
         case Rejected() | Gone():
             return Verdict("dead", False, None, result.reason)
         case MaybeSent():
-            return Verdict("unknown", True, now + timedelta(seconds=1), result.reason)
+            return Verdict("unknown", True, 1.0, result.reason)
         case NotSent() if result.tries is not None and attempts >= result.tries:
             return Verdict("dead", False, None, f"{result.reason} (after {attempts} tries)")
         case _:
-            return Verdict("ready", True, now + timedelta(seconds=backoff(attempts, draw)), result.reason)
+            return Verdict("ready", True, backoff(attempts, draw), result.reason)
 
 
 def class_of(result: Sent | SendError) -> str:

@@ -70,10 +70,18 @@ def pack(conn: Connection, rows: Iterable[Sequence[str] | str]) -> Row:
     """The parameters of a set of keys; a row is a text, or as many texts as the set has columns."""
     listed = list(rows)
     if not is_postgresql(conn):
-        return {"keys": json.dumps(listed)}
+        packed = json.dumps(listed)
+        # `json_each` ends a text at NUL and would find another's row; nothing that is stored holds one.
+        return {
+            "keys": packed if "\\u0000" not in packed else json.dumps([row for row in listed if not _holds_nul(row)])
+        }
     if not listed or isinstance(listed[0], str):
         return {"keys_0": listed}
     return {f"keys_{i}": list(column) for i, column in enumerate(zip(*listed, strict=True))}
+
+
+def _holds_nul(row: Sequence[str] | str) -> bool:
+    return "\x00" in row if isinstance(row, str) else any("\x00" in value for value in row)
 
 
 def fetch(
@@ -166,7 +174,7 @@ def _fetch(
         statement = statement.where(where)
     if order:
         statement = statement.order_by(*order)
-    return statement.with_for_update(of=key[0].table) if lock and on_postgresql else statement
+    return statement.with_for_update() if lock and on_postgresql else statement
 
 
 @cache

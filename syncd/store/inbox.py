@@ -59,14 +59,19 @@ def store(conn: Connection, arrivals: Sequence[Arrival]) -> set[str]:
     known = _seen_lately(conn, [one for one in arrivals if one.window is not None])
     fresh: dict[tuple[str, str], Arrival] = {}
     repeated: list[tuple[str, str, datetime]] = []
+    lately: dict[tuple[str, str], Arrival] = {}
     for one in arrivals:
         key = key_of(one)
+        same = lately.get((one.account, one.key)) if one.window is not None else None
         if one.id in known:
             repeated.append((one.account, known[one.id], one.received_at))
+        elif same is not None and one.window is not None and abs(one.received_at - same.received_at) < one.window:
+            repeated.append((one.account, key_of(same), one.received_at))
         elif (one.account, key) in fresh:
             repeated.append((one.account, key, one.received_at))
         else:
             fresh[one.account, key] = one
+            lately[one.account, one.key] = one
     rows = [
         {
             "id": one.id,
@@ -124,6 +129,12 @@ def waiting(conn: Connection, conversation_ids: set[str]) -> list[Stored]:
         lock=True,
     )
     return [Stored(*row) for row in rows]
+
+
+def fail_first_waiting(conn: Connection, conversation_id: str, reason: str) -> None:
+    """The first event that waits in this conversation cannot be translated: it is kept, and waits no longer."""
+    first = waiting(conn, {conversation_id})[:1]
+    note(conn, [(one.id, "failed", reason, conversation_id) for one in first])
 
 
 def waiting_conversations(conn: Connection) -> set[str]:

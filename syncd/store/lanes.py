@@ -71,10 +71,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class NotHeld:
-    """A lane that cannot be worked on now. `due_at` is when to look again; None: when somebody says so."""
+    """A lane that cannot be worked on now. `wait`: seconds until one should look again; None: when somebody says so."""
 
     why: str
-    due_at: datetime | None = None
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,8 @@ class Completion:
     token: int
     state: str
     open: bool
-    due_at: datetime | None
+    wait: float | None
+    """Seconds that the lane waits."""
     why: str
     attempts: int
 
@@ -97,7 +98,9 @@ class LaneAfter:
 
     more: bool
     """Deliveries are left in it."""
-    due_at: datetime | None
+    wait: float | None
+    took: bool
+    """The completion changed something; not so where the delivery was settled or the lane taken by another."""
     event_waits: bool
     """An event of the conversation waits for a send to be settled."""
 
@@ -157,9 +160,9 @@ def claim(
     mine: dict[str, Any] = {}
     for row in fetch(conn, _LANE, (lane.c.id,), set(lane_ids), order=(lane.c.id,), lock=True):
         if row.owner not in (None, owner) and row.lease_until > now:
-            found[row.id] = NotHeld("another process has it", row.lease_until)
+            found[row.id] = NotHeld("another process has it", _seconds(row.lease_until, now))
         elif row.due_at is not None and row.due_at > now:
-            found[row.id] = NotHeld(row.why, row.due_at)
+            found[row.id] = NotHeld(row.why, _seconds(row.due_at, now))
         else:
             mine[row.id] = row
     heads = _heads(conn, mine)
@@ -203,7 +206,7 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
     """Write what became of deliveries, and free their lanes. By delivery: the lane after it.
 
     A completion takes while its token is the lane's; after that only the news that it was sent does, for that is the
-    truth whoever holds the lane.
+    truth whoever holds the lane. `now` is for people; waits are measured by the clock of leases.
     """
     wanted = [one.delivery_id for one in completions]
     found = fetch(conn, _BEFORE, (delivery.c.id,), wanted, where=_ITS_LANE, order=(lane.c.id,), lock=True)
@@ -230,21 +233,22 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
     left = _heads(conn, {one.lane_id for one in completions})
     freed = []
     after: dict[str, LaneAfter] = {}
+    lease_now = dialect.now(conn) if any(one.wait is not None for one in completions) else now
     for one in completions:
         was = before[one.delivery_id]
         held = was.owner == owner and was.token == one.token
-        due_at = one.due_at if took[one.delivery_id] else None
+        wait = one.wait if took[one.delivery_id] else None
         more = one.lane_id in left
-        after[one.delivery_id] = LaneAfter(more, due_at, event_waits=was.event_waits)
-        if held and (not more or due_at is not None):
+        after[one.delivery_id] = LaneAfter(more, wait, took[one.delivery_id], event_waits=was.event_waits)
+        if held and (not more or wait is not None):
             freed.append(
                 {
                     "id": one.lane_id,
                     "owner": None,
                     "lease_until": None,
                     "busy": more,
-                    "due_at": due_at,
-                    "why": one.why if due_at is not None else "",
+                    "due_at": None if wait is None else lease_now + timedelta(seconds=wait),
+                    "why": one.why if wait is not None else "",
                 }
             )
     update_rows(conn, lane, freed)
@@ -270,8 +274,9 @@ def settle(conn: Connection, pending: Sequence[Pending], now: datetime) -> None:
     hurry(conn, sorted({one.lane_id for one in pending}))
 
 
-def postpone(conn: Connection, lane_id: str, due_at: datetime | None, why: str, owner: str) -> None:
-    """Let a lane wait and give its lease back, if it is ours."""
+def postpone(conn: Connection, lane_id: str, wait: float, why: str, owner: str) -> None:
+    """Let a lane wait so many seconds and give its lease back, if it is ours."""
+    due_at = dialect.now(conn) + timedelta(seconds=wait)
     conn.execute(
         update(lane)
         .where(lane.c.id == lane_id, lane.c.owner == owner)
@@ -315,8 +320,8 @@ def duties(conn: Connection, delivery_ids: Iterable[str]) -> dict[str, Duty]:
     return found
 
 
-def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName, datetime | None]]:
-    """Busy lanes that nobody holds, by id after `after`: (lane, when it is due or None for now)."""
+def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName, float | None]]:
+    """Busy lanes that nobody holds, by id after `after`: (lane, seconds that it waits or None for now)."""
     now = dialect.now(conn)
     rows = conn.execute(
         select(lane.c.id, conversation.c.link, lane.c.target, lane.c.due_at)
@@ -325,7 +330,14 @@ def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName
         .order_by(lane.c.id)
         .limit(limit)
     )
-    return [(LaneName(row.id, row.link, row.target), row.due_at) for row in rows]
+    return [
+        (LaneName(row.id, row.link, row.target), None if row.due_at is None else _seconds(row.due_at, now))
+        for row in rows
+    ]
+
+
+def _seconds(until: datetime, now: datetime) -> float:
+    return max(0.0, (until - now).total_seconds())
 
 
 def release_all(conn: Connection, owner: str) -> None:

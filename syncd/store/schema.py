@@ -57,7 +57,7 @@ class UtcTime(TypeDecorator[datetime]):
     @staticmethod
     def as_text(value: datetime) -> str:
         """The time as SQLite has it."""
-        return _utc_text(value)
+        return _utc_text(value if value.tzinfo is UTC else value.astimezone(UTC))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -258,8 +258,8 @@ attempt = Table(
     "attempt",
     metadata,
     Column("delivery_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("at", UtcTime, nullable=False),
+    Column("at", UtcTime, primary_key=True),
+    Column("number", Integer, nullable=False),  # not unique: an attempt that costs nothing does not count
     Column("took_ms", Integer, nullable=False),
     Column(
         "class", Text, nullable=False

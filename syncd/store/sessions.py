@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from syncd.model.picture import Picture
 from syncd.model.work import Chat
 from syncd.store.dialect import fetch, insert_unless_known
+from syncd.store.loading import load_current_sessions, load_sessions
+from syncd.store.saving import save_sessions
 from syncd.store.schema import session
-from syncd.store.translation import load_current_sessions, load_sessions, save_sessions
 
 OPENING = timedelta(seconds=60)
 """How long an open call may take before another process may make it: longer than any HTTP answer is waited for."""
@@ -50,32 +51,37 @@ def begin_opening(conn: Connection, chat: Chat, new_id: str, now: datetime) -> s
     if there is None:
         return new_id if insert_unless_known(conn, session, row) else None
     if there.state == "opening" and now - there.observed_at > OPENING:
+        # With an id of its own, so that the first one's late answer cannot pass for this one's.
         taken = conn.execute(
             update(session)
             .where(session.c.id == there.id, session.c.observed_at == there.observed_at)
-            .values(observed_at=now)
+            .values(id=new_id, observed_at=now)
         )
-        return str(there.id) if taken.rowcount else None
+        return new_id if taken.rowcount else None
     return None
 
 
 def opened(conn: Connection, opening_id: str, chat: Chat, sessionid: str, picture: Picture) -> None:
-    """The open call answered. A session that an event named in the meantime stays current; this one is then known."""
-    opening = conn.execute(select(session).where(session.c.id == opening_id)).one()
+    """The open call answered. A session that an event named in the meantime stays current; this one is then known.
+
+    A session that was known in another chat moves here: the platform's own answer says whose it is.
+    """
+    opening = conn.execute(select(session).where(session.c.id == opening_id)).one_or_none()
+    conn.execute(session.delete().where(session.c.id == opening_id))
     load_sessions(conn, picture, [(chat.account, sessionid)])
     load_current_sessions(conn, picture, [chat])
     known = picture.sessions.get((chat.account, sessionid))
-    if known is not None:
-        # The platform found one that we know already.
-        conn.execute(session.delete().where(session.c.id == opening_id))
-        if opening.current and not known.current and known.chat == chat:
-            conn.execute(update(session).where(session.c.id == known.id).values(current=True, state="open"))
+    if known is not None and known.chat != chat:
+        values = {"organization": chat.organization, "extension": chat.extension, "contact": chat.contact}
+        conn.execute(update(session).where(session.c.id == known.id).values(current=False, **values))
+        known.chat, known.current = chat, False
+    if known is None and opening is not None and not opening.current:
+        row = {"current": False, "state": "closed", "sessionid": sessionid, "observed_at": picture.now}
+        conn.execute(insert(session).values(**{**opening._mapping, **row}))
         return
-    conn.execute(
-        update(session)
-        .where(session.c.id == opening_id)
-        .values(sessionid=sessionid, state="open" if opening.current else "closed", observed_at=picture.now)
-    )
+    if opening is None or opening.current:
+        picture.adopt(chat, sessionid, spelling=None, at=picture.now, answer=True)
+    save_sessions(conn, picture)
 
 
 def not_opened(conn: Connection, opening_id: str) -> None:

@@ -71,6 +71,7 @@ class Store:
         self._backend: _SqliteBackend | _PostgresqlBackend = (
             _SqliteBackend(location) if location.kind == "sqlite" else _PostgresqlBackend(location)
         )
+        self._stopped = False
         self.commits = 0
         self.units = 0
 
@@ -89,6 +90,7 @@ class Store:
 
     async def stop(self) -> None:
         """Commit what was submitted, then close."""
+        self._stopped = True
         await self._backend.stop()
 
     def submit(self, handler: Handler[I, R], item: I, after: Callable[[R], None] | None = None) -> asyncio.Future[R]:
@@ -98,6 +100,9 @@ class Store:
         `after` is called with the result in any case, whether or not anybody still waits for the future.
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        if self._stopped:
+            future.set_exception(StoreUnavailable("the store is stopped"))
+            return future
         self._backend.put(Unit(handler, item, future, after))
         return future
 
@@ -133,13 +138,23 @@ def _carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
     return results
 
 
+_OUTAGES = ("08", "53", "57", "55000", "25006")
+"""SQLSTATE classes: connection, resources, operator's intervention, not taking connections, read-only."""
+
+
+_OUTAGE_ERRORS = (StoreUnavailable, OperationalError, InterfaceError, PoolTimeout, OSError, asyncio.TimeoutError)
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether the database is to blame, rather than what it was given."""
     if isinstance(error, IntegrityError):
         return False
-    if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError | asyncio.TimeoutError):
+    if isinstance(error, _OUTAGE_ERRORS):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state.startswith(_OUTAGES)
 
 
 def _answer(outcomes: Sequence[tuple[Unit, Any, BaseException | None]]) -> None:
@@ -316,10 +331,8 @@ class _PostgresqlBackend:
             _answer(outcomes)
 
     async def _commit(self, units: Sequence[Unit]) -> list[tuple[Unit, Any, BaseException | None]]:
-        assert self._engine is not None
         try:
-            async with self._engine.begin() as conn:
-                results = await conn.run_sync(_carry_out, units)
+            results = await self._carried_out(units)
             return [(unit, result, None) for unit, result in zip(units, results, strict=True)]
         except Exception as error:
             if is_outage(error):
@@ -329,13 +342,25 @@ class _PostgresqlBackend:
                 return [await self._second_try(units[0], error)]
         return [outcome for unit in units for outcome in await self._commit([unit])]
 
-    async def _second_try(self, unit: Unit, error: Exception) -> tuple[Unit, Any, BaseException | None]:
+    async def _carried_out(self, units: Sequence[Unit]) -> list[Any]:
         assert self._engine is not None
+        conn = self._engine.connect()
+        try:
+            await conn.start()
+        except Exception as error:
+            # Whatever keeps a connection from coming up is not the units' fault.
+            raise StoreUnavailable(str(getattr(error, "orig", error))) from error
+        try:
+            async with conn.begin():
+                return await conn.run_sync(_carry_out, units)
+        finally:
+            await conn.close()
+
+    async def _second_try(self, unit: Unit, error: Exception) -> tuple[Unit, Any, BaseException | None]:
         if not isinstance(error, DBAPIError):
             return unit, None, error
         try:
-            async with self._engine.begin() as conn:
-                return unit, (await conn.run_sync(_carry_out, [unit]))[0], None
+            return unit, (await self._carried_out([unit]))[0], None
         except Exception as again:
             if is_outage(again):
                 raise

@@ -103,7 +103,6 @@ async def test_poison_is_stored_as_failed_and_other_webhooks_pass(database: Data
     assert (await there.tell("bird", contact_said("c4"))).state == "done"
 
 
-@pytest.mark.xfail(strict=True, reason="all events of a page fail together with one of them")
 async def test_poison_in_a_page_fails_alone(database: Database, there: Stage) -> None:
     bird = there.platforms["bird"]
     facts: list[Fact] = [contact_said("c1"), POISON, contact_said("c3")]
@@ -252,7 +251,6 @@ async def test_news_with_our_reference_does_not_wait_and_settles_the_send(databa
     assert ("read",) in await database.rows(mapping, "status")
 
 
-@pytest.mark.xfail(strict=True, reason="poison that waited fails every other event that is looked at with it")
 async def test_poison_that_waited_fails_alone(database: Database, there: Stage) -> None:
     await in_flight(database, there)
     await there.tell("bird", channel_said("a1", "maybe an echo"))
@@ -263,7 +261,6 @@ async def test_poison_that_waited_fails_alone(database: Database, there: Stage) 
     assert [state for _, state in await outcomes(database)] == ["done", "done", "failed", "done"]
 
 
-@pytest.mark.xfail(strict=True, reason="poison that waited ends the dispatcher, and with it the daemon, at every start")
 async def test_poison_that_waited_does_not_end_the_dispatcher(database: Database, there: Stage) -> None:
     await in_flight(database, there)
     await there.tell("bird", channel_said("a1", "maybe an echo"))
@@ -300,7 +297,6 @@ async def test_the_dispatcher_looks_again_when_a_send_is_settled(database: Datab
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="nothing but an id is compared")
 async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(database: Database, store: Store) -> None:
     """A desk may answer a message with its session only, and may report it by webhook."""
     made = stage(store)

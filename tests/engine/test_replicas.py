@@ -13,7 +13,7 @@ from sqlalchemy.util import await_only
 from syncd.model.facts import CopyStatus
 from syncd.model.sending import Outgoing, Sent
 from syncd.model.topology import Topology
-from syncd.store import lanes, translation
+from syncd.store import lanes, loading
 from syncd.store.schema import conversation, delivery, event, lane, mapping, message, session
 from tests.engine.stage import Stage, running, stage
 from tests.model.samples import CONTACT, channel_said, contact_said, link, user_said
@@ -139,7 +139,6 @@ async def test_a_dead_processs_lane_is_taken_over_when_its_lease_ends(shared: Da
         await second.dispatcher.drain()
 
 
-@pytest.mark.xfail(strict=True, reason="copies are read before the conversation is locked")
 async def test_two_reports_of_one_message_taken_by_two_processes_make_one_message(
     shared: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +151,7 @@ async def test_two_reports_of_one_message_taken_by_two_processes_make_one_messag
             bird.event("k-sent", channel_said("a1", status=CopyStatus.SENT)),
             bird.event("k-delivered", channel_said("a1", status=CopyStatus.DELIVERED)),
         ]
-        load_copies = translation._load_copies
+        load_copies = loading.load_copies
         others: list[Any] = []
 
         def meanwhile(conn: Any, *args: Any) -> None:
@@ -161,7 +160,7 @@ async def test_two_reports_of_one_message_taken_by_two_processes_make_one_messag
                 others.append(None)
                 await_only(second.receiver.take("bird", [reports[1]], "webhook"))
 
-        monkeypatch.setattr(translation, "_load_copies", meanwhile)
+        monkeypatch.setattr(loading, "load_copies", meanwhile)
         await first.receiver.take("bird", [reports[0]], "webhook")
         assert others
         await first.dispatcher.drain()
@@ -169,7 +168,6 @@ async def test_two_reports_of_one_message_taken_by_two_processes_make_one_messag
         assert len(await shared.rows(message)) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="copies are read before the sends in flight")
 async def test_an_answer_recorded_while_its_echo_is_translated_elsewhere_makes_no_message(
     shared: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,7 +116,6 @@ async def test_every_try_has_its_row(database: Database, store: Store) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a try that costs no attempt leaves its number to the next, whose row is lost")
 async def test_a_try_after_a_rate_limit_has_its_row_too(database: Database, store: Store) -> None:
     there = stage(store, ONE_USER)
     there.platforms["bird"].answers = [RateLimited("slow", retry_after=0.02), RateLimited("slow", retry_after=0.02)]
@@ -530,7 +529,6 @@ async def test_openings_that_go_on_failing_wait_longer_and_longer(store: Store) 
     assert max(waits) > 0.5
 
 
-@pytest.mark.xfail(strict=True, reason="a session known in another chat is no use, and is asked for again at once")
 async def test_a_session_of_another_chat_in_an_answer_to_an_opening_is_not_asked_for_without_end(store: Store) -> None:
     there = stage(store)
     office = there.platforms["office"]
@@ -561,7 +559,6 @@ async def test_an_answer_recorded_twice_counts_once(database: Database, store: S
     assert len(await database.rows(mapping, "messageid")) == 4
 
 
-@pytest.mark.xfail(strict=True, reason="a copy without an id has nothing that tells it from its repetition")
 async def test_an_answer_without_an_id_recorded_twice_is_one_copy(database: Database, store: Store) -> None:
     there = stage(store, ONE_USER)
     recorded_twice(there)

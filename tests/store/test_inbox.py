@@ -78,7 +78,6 @@ async def test_windowed_copies_within_a_batch_are_one(database: Database) -> Non
     assert await database.run(inbox.store, batch) == {"e1"}
 
 
-@pytest.mark.xfail(strict=True, reason="within a batch the window's edge tells copies apart")
 async def test_windowed_copies_within_a_batch_on_the_edge_of_a_window_are_one(database: Database) -> None:
     edge = NOW.replace(second=0)
     batch = [

@@ -312,7 +312,6 @@ async def test_two_processes_never_hold_one_lane(shared: Database) -> None:
     assert mine | theirs == set(names)
 
 
-@pytest.mark.xfail(strict=True, reason="`complete` locks the delivery, not its lane")
 async def test_a_delivery_added_while_its_lane_goes_idle_is_not_forgotten(
     shared: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

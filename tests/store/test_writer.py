@@ -147,7 +147,6 @@ async def test_stop_commits_what_was_submitted(database: Database) -> None:
     assert [await future for future in futures] == [f"stored n{number}" for number in range(200)]
 
 
-@pytest.mark.xfail(strict=True, reason="a unit submitted after stop() is never answered")
 async def test_a_unit_after_stop_is_answered(database: Database) -> None:
     store = Store(database.location)
     await store.start()
@@ -282,7 +281,6 @@ async def test_a_reader_whose_connection_dies_tells_of_an_outage(shared: Databas
             await future
 
 
-@pytest.mark.xfail(strict=True, reason="a refused connection is taken for the units' own fault")
 async def test_a_database_that_takes_no_connections_is_an_outage(shared: Database) -> None:
     """As it is while PostgreSQL starts, stops, or has too many clients."""
     name = shared.location.url.rpartition("/")[2]

@@ -1,22 +1,22 @@
-"""Loads what a batch of events touches into a `Picture`, and writes back what the decisions made of it."""
+"""Loads what a batch of events touches into a `Picture`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, text, update
+from sqlalchemy import Connection, and_, exists, text
 
 from syncd.model.contact import canonical
 from syncd.model.decide import Incoming, chat_of, contact_on
 from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, StatusSeen, UserSaid
-from syncd.model.picture import Conversation, Copy, Pending, Picture, Session
+from syncd.model.picture import Conversation, Copy, Nameless, Pending, Picture, Session
 from syncd.model.sending import Author
-from syncd.model.text import from_bytes, to_bytes
+from syncd.model.text import from_bytes
 from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
 from syncd.store import inbox, lanes
-from syncd.store.dialect import fetch, insert_rows, update_rows
+from syncd.store.dialect import fetch, is_postgresql
 from syncd.store.schema import conversation, delivery, event, mapping, message, session
 
 _COPY = (
@@ -73,14 +73,13 @@ _PENDING = (
 )
 _ITS_MESSAGE = and_(message.c.id == delivery.c.message, conversation.c.id == message.c.conversation_id)
 _IN_DOUBT = and_(_ITS_MESSAGE, delivery.c.state == text("'unknown'"))
-_NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False))
+_NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False), message.c.id == mapping.c.message)
 _IS_CURRENT = session.c.current.is_(True)
 
 
 def load(conn: Connection, picture: Picture, topology: Topology, incoming: Sequence[Incoming]) -> None:
     """Read everything that `decide` may ask of these events, a statement a table."""
-    _load_copies(conn, picture, incoming)
-    _load_pending(conn, picture, incoming)
+    load_copies(conn, picture, incoming)
     load_sessions(conn, picture, _sessions_of(picture, incoming))
     pairs, speakers, chats = _conversations_of(picture, topology, incoming)
     load_current_sessions(conn, picture, chats)
@@ -104,6 +103,11 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
     if suspects:
         picture.in_flight.update(lanes.in_flight(conn, suspects))
         _load_doubts(conn, picture, suspects)
+    _load_pending(conn, picture, incoming)
+    _load_nameless(conn, picture, incoming)
+    if is_postgresql(conn):
+        # What other processes wrote until the conversations were ours; the sends in flight were looked at before.
+        load_copies(conn, picture, incoming)
 
 
 def _sessions_of(picture: Picture, incoming: Sequence[Incoming]) -> Iterator[tuple[str, str]]:
@@ -120,27 +124,24 @@ def _is_news(picture: Picture, account: str, fact: StatusSeen) -> bool:
     return fact.messageid is not None and (account, fact.messageid) not in picture.copies
 
 
-def _load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+def load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+    """Read the rows of `mapping` that the events name."""
     wanted = set()
-    nameless = set()
     for one in incoming:
         for fact in one.facts:
             messageid = getattr(fact, "messageid", None)
-            if messageid is not None:
+            if messageid is not None and (one.account, messageid) not in picture.copies:
                 wanted.add((one.account, messageid))
-            if isinstance(fact, StatusSeen) and fact.sessionid is not None:
-                nameless.add((one.account, fact.sessionid))
     for row in fetch(conn, _COPY, (mapping.c.account, mapping.c.messageid), wanted):
         picture.copies[row.account, row.messageid] = _copy(row)
-    for row in fetch(
-        conn,
-        _COPY,
-        (mapping.c.account, mapping.c.sessionid),
-        nameless,
-        where=_NAMELESS,
-        order=(mapping.c.created_at,),
-    ):
-        picture.nameless.setdefault((row.account, row.sessionid), []).append(_copy(row))
+
+
+def _load_nameless(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+    wanted = set(_sessions_of(picture, incoming))
+    columns = (*_COPY, mapping.c.created_at, message.c.body)
+    for row in fetch(conn, columns, (mapping.c.account, mapping.c.sessionid), wanted, where=_NAMELESS):
+        nameless = Nameless(_copy(row), from_bytes(row.body), row.created_at)
+        picture.nameless.setdefault((row.account, row.sessionid), []).append(nameless)
 
 
 def _load_pending(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
@@ -216,134 +217,6 @@ def load_sessions(conn: Connection, picture: Picture, names: Iterable[tuple[str,
         picture.sessions[row.account, row.sessionid] = known
         if known.current:
             picture.current[known.chat] = known
-
-
-def save(conn: Connection, picture: Picture) -> None:
-    """Write back all that the decisions made, a statement a table."""
-    now = picture.now
-    _save_conversations(conn, picture)
-    insert_rows(
-        conn,
-        message,
-        [
-            {
-                "id": new.id,
-                "conversation_id": new.conversation_id,
-                "seq": new.seq,
-                "author": new.author,
-                "extension": new.extension,
-                "body": to_bytes(new.text),
-                "said_at": new.said_at,
-                "created_at": now,
-                "event_id": new.event_id,
-            }
-            for new in picture.new_messages
-        ],
-    )
-    lanes.add(conn, picture.duties, now)
-    save_copies(conn, picture)
-    save_sessions(conn, picture)
-    lanes.settle(conn, picture.settled, now)
-
-
-def _save_conversations(conn: Connection, picture: Picture) -> None:
-    touched = picture.touched_conversations.values()
-    rows = {True: list[dict[str, Any]](), False: list[dict[str, Any]]()}
-    for one in touched:
-        row = {
-            "id": one.id,
-            "spelling": one.spelling,
-            "name": one.name,
-            "next_seq": one.next_seq,
-            "contact_wrote_at": one.contact_wrote_at,
-        }
-        if one.is_new:
-            row |= {"link": one.link, "contact": one.contact, "created_at": picture.now}
-        rows[one.is_new].append(row)
-    insert_rows(conn, conversation, rows[True])
-    update_rows(conn, conversation, rows[False])
-
-
-def save_copies(conn: Connection, picture: Picture) -> None:
-    """Write the picture's new and changed rows of `mapping`."""
-    now = picture.now
-    insert_rows(
-        conn,
-        mapping,
-        [
-            {
-                "message": copy.message,
-                "link": copy.link,
-                "account": copy.account,
-                "contact": copy.contact,
-                "extension": copy.extension,
-                "sessionid": copy.sessionid,
-                "messageid": copy.messageid,
-                "part": copy.part,
-                "direction": copy.direction,
-                "origin": copy.origin,
-                "status": copy.status,
-                "created_at": now,
-                "updated_at": now,
-            }
-            for copy in picture.new_copies
-        ],
-        skip_known=True,
-    )
-    for copy in picture.named_copies:
-        conn.execute(
-            update(mapping)
-            .where(
-                mapping.c.message == copy.message,
-                mapping.c.account == copy.account,
-                mapping.c.sessionid == copy.sessionid,
-                mapping.c.messageid.is_(None),
-            )
-            .values(messageid=copy.messageid, status=copy.status, updated_at=now)
-        )
-    for copy in picture.changed_copies.values():
-        conn.execute(
-            update(mapping)
-            .where(
-                mapping.c.account == copy.account, mapping.c.messageid == copy.messageid, mapping.c.part == copy.part
-            )
-            .values(status=copy.status, updated_at=now)
-        )
-
-
-def save_sessions(conn: Connection, picture: Picture) -> None:
-    """Write the picture's sessions; the superseded first, so that one is current at every moment."""
-    touched = sorted(picture.touched_sessions.values(), key=lambda one: one.current)
-    update_rows(
-        conn,
-        session,
-        [
-            {"id": one.id, "current": one.current, "state": one.state, "spelling": one.spelling}
-            for one in touched
-            if not one.is_new
-        ],
-    )
-    insert_rows(
-        conn,
-        session,
-        [
-            {
-                "id": one.id,
-                "account": one.chat.account,
-                "organization": one.chat.organization,
-                "extension": one.chat.extension,
-                "contact": one.chat.contact,
-                "spelling": one.spelling,
-                "sessionid": one.sessionid,
-                "state": one.state,
-                "current": one.current,
-                "observed_at": one.observed_at,
-                "created_at": picture.now,
-            }
-            for one in touched
-            if one.is_new
-        ],
-    )
 
 
 def _pending(row: Any) -> Pending:
