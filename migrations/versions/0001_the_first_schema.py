@@ -50,8 +50,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("link", "contact", name=op.f("uq_conversation_link_contact")),
         sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("conversation", schema=None) as batch_op:
-        batch_op.create_index("ix_conversation_contact", ["contact"], unique=False)
+    op.create_index("ix_conversation_contact", "conversation", ["contact"], unique=False)
 
     op.create_table(
         "cursor",
@@ -90,21 +89,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("reference", name=op.f("uq_delivery_reference")),
         sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("delivery", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_delivery_head",
-            ["lane_id", "seq", "part"],
-            unique=False,
-            sqlite_where=sa.text("open"),
-            postgresql_where=sa.text("open"),
-        )
-        batch_op.create_index(
-            "ix_delivery_held",
-            ["state", "lane_id"],
-            unique=False,
-            sqlite_where=sa.text("state IN ('unknown', 'dead')"),
-            postgresql_where=sa.text("state IN ('unknown', 'dead')"),
-        )
+    op.create_index(
+        "ix_delivery_head",
+        "delivery",
+        ["lane_id", "seq", "part"],
+        unique=False,
+        sqlite_where=sa.text("open"),
+        postgresql_where=sa.text("open"),
+    )
+    op.create_index(
+        "ix_delivery_held",
+        "delivery",
+        ["state", "lane_id"],
+        unique=False,
+        sqlite_where=sa.text("state IN ('unknown', 'dead')"),
+        postgresql_where=sa.text("state IN ('unknown', 'dead')"),
+    )
 
     op.create_table(
         "event",
@@ -123,14 +123,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("account", "key", name=op.f("uq_event_account_key")),
     )
-    with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_event_waiting",
-            ["conversation_id", "id"],
-            unique=False,
-            sqlite_where=sa.text("state = 'waiting'"),
-            postgresql_where=sa.text("state = 'waiting'"),
-        )
+    op.create_index(
+        "ix_event_waiting",
+        "event",
+        ["conversation_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
 
     op.create_table(
         "lane",
@@ -146,14 +146,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lane")),
         sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("lane", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_lane_busy",
-            ["due_at", "id"],
-            unique=False,
-            sqlite_where=sa.text("busy"),
-            postgresql_where=sa.text("busy"),
-        )
+    op.create_index(
+        "ix_lane_busy",
+        "lane",
+        ["due_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("busy"),
+        postgresql_where=sa.text("busy"),
+    )
 
     op.create_table(
         "mapping",
@@ -172,15 +172,15 @@ def upgrade() -> None:
         sa.Column("updated_at", UtcTime(), nullable=False),
         sa.UniqueConstraint("account", "messageid", "part", name=op.f("uq_mapping_account_messageid_part")),
     )
-    with op.batch_alter_table("mapping", schema=None) as batch_op:
-        batch_op.create_index("ix_mapping_message", ["message"], unique=False)
-        batch_op.create_index(
-            "ix_mapping_nameless",
-            ["account", "sessionid"],
-            unique=False,
-            sqlite_where=sa.text("messageid IS NULL"),
-            postgresql_where=sa.text("messageid IS NULL"),
-        )
+    op.create_index("ix_mapping_message", "mapping", ["message"], unique=False)
+    op.create_index(
+        "ix_mapping_nameless",
+        "mapping",
+        ["account", "sessionid"],
+        unique=False,
+        sqlite_where=sa.text("messageid IS NULL"),
+        postgresql_where=sa.text("messageid IS NULL"),
+    )
 
     op.create_table(
         "message",
@@ -214,11 +214,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("account", "sessionid", name=op.f("uq_session_account_sessionid")),
         sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("session", schema=None) as batch_op:
-        batch_op.create_index(
-            "uq_session_current",
-            ["account", "organization", "extension", "contact"],
-            unique=True,
-            sqlite_where=sa.text("current"),
-            postgresql_where=sa.text("current"),
-        )
+    op.create_index(
+        "uq_session_current",
+        "session",
+        ["account", "organization", "extension", "contact"],
+        unique=True,
+        sqlite_where=sa.text("current"),
+        postgresql_where=sa.text("current"),
+    )
