@@ -50,7 +50,11 @@ def _report(conn: Connection, config: Config, now: datetime) -> Document:
     """All of it in one transaction. Raises `DatabaseError` for a schema that is not ours."""
     migrations.check(conn)
     counts = reports.counts(conn)
-    states, told, polled = reports.account_states(conn), reports.last_events(conn), reports.cursors(conn)
+    states, told, polled = (
+        reports.account_states(conn),
+        reports.last_events(conn, config.accounts),
+        reports.cursors(conn),
+    )
     carried = reports.messages_by_link(conn)
     lanes = reports.waiting_lanes(conn, MOST_LANES + 1)
     return {

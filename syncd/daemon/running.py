@@ -7,7 +7,8 @@ import gc
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 import structlog
@@ -49,19 +50,19 @@ class Daemon:
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop()`. Raises `DatabaseError` where the database cannot be used, `OSError` for a taken port."""
-        self._store.lock()
-        if not await self._prepared():
-            return
-        self._store.observer = metrics.CommitObserver()
-        await self._store.start()
-        async with client_session() as session:
+        async with AsyncExitStack() as opened:
+            self._store.lock()
+            opened.push_async_callback(self._store.stop)
+            if not await self._prepared():
+                return
+            self._store.observer = metrics.CommitObserver()
+            await self._store.start()
+            session = await opened.enter_async_context(client_session())
             parts = assemble(self._config, self._store, session, owner=self._owner, clock=self._clock)
-            if not self._store.shared:
-                await self._store.write(lanes.disown_all)
-                await self._store.write(accounts.forget_states)
-                await self._store.write(sessions.disown_openings)
-            admin = await self._listen(Admin(self._readiness, self._refresh_gauges).answer, "admin_listen")
-            public = await self._listen(parts.hooks.answer, "listen")
+            await self._forget_the_dead()
+            admin = Admin(self._readiness, self._refresh_gauges)
+            await opened.enter_async_context(self._listening(admin.answer, "admin_listen"))
+            public = await opened.enter_async_context(self._listening(parts.hooks.answer, "listen"))
             _settle_memory()
             self._ready = True
             log.info(
@@ -73,17 +74,24 @@ class Daemon:
                 links=len(self._config.topology.links),
             )
             on_ready()
-            running = asyncio.create_task(self._run_parts(parts), name="parts")
-            stopped = asyncio.create_task(self._stop.wait(), name="stop")
-            try:
-                await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-                await self._drain(parts, running, public)
-            finally:
-                stopped.cancel()
-                await public.cleanup()
-                await admin.cleanup()
-        await self._store.stop()
+            await self._run_until_stopped(parts, public)
         log.info("daemon.stopped")
+
+    async def _forget_the_dead(self) -> None:
+        """On SQLite whoever had leases is dead; on PostgreSQL other processes may be alive, and leases run out."""
+        if self._store.shared:
+            return
+        for forget in (lanes.disown_all, accounts.forget_states, sessions.disown_openings):
+            await self._store.write(forget)
+
+    async def _run_until_stopped(self, parts: Parts, public: web.ServerRunner) -> None:
+        running = asyncio.create_task(self._run_parts(parts), name="parts")
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(parts, running, public)
+        finally:
+            stopped.cancel()
 
     async def _prepared(self) -> bool:
         """Bring the schema up to date; a database that is away is waited for. False: stopped meanwhile."""
@@ -123,7 +131,8 @@ class Daemon:
         failed = running.done()
         running.cancel()
         try:
-            async with asyncio.timeout(self._config.server.drain_seconds):
+            # A little less than the process is given, so that what is left can still be said and closed.
+            async with asyncio.timeout(self._config.server.drain_seconds * 0.9):
                 await parts.dispatcher.drain()
                 # What comes in while the sends finish is still stored; then the door closes.
                 await public.cleanup()
@@ -134,17 +143,22 @@ class Daemon:
         if failed:
             running.result()
 
-    async def _listen(self, answer: Callable[[web.BaseRequest], object], key: str) -> web.ServerRunner:
+    @asynccontextmanager
+    async def _listening(
+        self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], key: str
+    ) -> AsyncIterator[web.ServerRunner]:
         address: Address = getattr(self._config.server, key)
         # Bodies are verified as they came, so nothing may unpack them on the way.
-        server = web.Server(answer, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+        server = web.Server(answer, access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, access_log=None, shutdown_timeout=2.0, keepalive_timeout=75.0)
         await runner.setup()
-        site = web.TCPSite(runner, address.host, address.port, backlog=1024)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        self.addresses[key] = Address(host, port)
-        return runner
+        try:
+            await web.TCPSite(runner, address.host, address.port, backlog=1024).start()
+            host, port = runner.addresses[0][:2]
+            self.addresses[key] = Address(host, port)
+            yield runner
+        finally:
+            await runner.cleanup()
 
     async def _readiness(self) -> Readiness:
         checks = {"database": "ok"}

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
+
+_SQLITE = "sqlite:///"
 
 
 class DatabaseError(Exception):
@@ -33,13 +35,18 @@ class Location:
 
     @property
     def path(self) -> Path:
-        """The SQLite file."""
-        database = make_url(self.url).database
-        assert database is not None
-        return Path(database)
+        """The SQLite file. Whatever characters its folders' names have: nothing of it is taken for URL syntax."""
+        return Path(self.url.removeprefix(_SQLITE))
+
+    @property
+    def address(self) -> URL:
+        """For SQLAlchemy."""
+        if self.kind == "sqlite":
+            return URL.create("sqlite", database=str(self.path))
+        return make_url(self.url).set(drivername="postgresql+asyncpg")
 
     def __repr__(self) -> str:
-        return make_url(self.url).render_as_string(hide_password=True)
+        return self.url if self.kind == "sqlite" else make_url(self.url).render_as_string(hide_password=True)
 
     __str__ = __repr__
 
@@ -47,7 +54,7 @@ class Location:
 def writing_engine(location: Location) -> Engine:
     """SQLite's one writing connection: WAL, `synchronous=FULL` (G1), `BEGIN IMMEDIATE`."""
     engine = create_engine(
-        location.url,
+        location.address,
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": 5.0, "cached_statements": 512},
@@ -59,7 +66,7 @@ def writing_engine(location: Location) -> Engine:
 def reading_engine(location: Location, *, size: int = 2) -> Engine:
     """SQLite's readers; they cannot write."""
     engine = create_engine(
-        location.url,
+        location.address,
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0,
@@ -77,9 +84,8 @@ def async_engine(location: Location, *, size: int = 4) -> AsyncEngine:
         import asyncpg  # noqa: F401
     except ImportError:
         raise DatabaseError("PostgreSQL needs the driver: pip install 'syncd[postgres]'") from None
-    url = make_url(location.url).set(drivername="postgresql+asyncpg")
     return create_async_engine(
-        url,
+        location.address,
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
@@ -118,7 +124,7 @@ def _prepare_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA wal_autocheckpoint=4000")
-        cursor.execute("PRAGMA cache_size=-65536")
+        cursor.execute("PRAGMA cache_size=-32768")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -77,7 +77,7 @@ async def test_figures_of_what_is_to_be_delivered(database: Database) -> None:
 
 
 async def test_figures_of_events_cursors_and_links(database: Database) -> None:
-    assert await database.run(reports.last_events) == {}
+    assert await database.run(reports.last_events, ["bird"]) == {}
     assert await database.run(reports.events_waiting) == 0
     assert await database.run(reports.messages_by_link) == {}
     await take(database, "one")
