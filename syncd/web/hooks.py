@@ -110,6 +110,9 @@ class Hooks:
             return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Connection="close")
         except TimeoutError:
             return _plain(HTTPStatus.REQUEST_TIMEOUT, Connection="close")
+        except (OSError, web.RequestPayloadError):
+            # Whoever sent it went away before it was whole, or it is not what its head says.
+            return _plain(HTTPStatus.BAD_REQUEST, Connection="close")
         hook = HookRequest(self._public_url + request.raw_path, request.headers, body, door.end)
         try:
             events = account.platform.verify(hook)

@@ -14,12 +14,13 @@ from sqlalchemy.exc import OperationalError
 from syncd.engine.receive import Move
 from syncd.model.facts import CopyStatus, Fact
 from syncd.model.sending import Sent
+from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, lane_id
 from syncd.store import cursors, lanes
 from syncd.store.schema import conversation, cursor, delivery, event, mapping, message
 from syncd.store.writer import Store, StoreUnavailable
 from tests.engine.stage import Stage, running, stage
-from tests.model.samples import CONTACT, channel_said, contact_said, status_seen, user_said
+from tests.model.samples import CONTACT, channel_said, contact_said, link, status_seen, user_said
 from tests.store.databases import Database
 
 POISON = replace(contact_said("poison"), text=None)  # type: ignore[arg-type]
@@ -169,11 +170,10 @@ async def test_who_stops_waiting_does_not_stop_the_delivery(database: Database, 
     await made.quiet()
 
 
-async def in_flight(database: Database, there: Stage) -> str:
-    """The link's first user said something that is being sent to the channel; its lane."""
-    await there.tell("office", user_said("u1", "asked", sessionid=None))
-    ((conversation_id,),) = await database.rows(conversation, "id")
-    name = lane_id(conversation_id, CHANNEL)
+async def in_flight(database: Database, there: Stage, contact: str = CONTACT) -> str:
+    """The link's first user said something to a contact that is being sent to the channel; its lane."""
+    told = await there.tell("office", user_said(f"u-{contact}", "asked", contact=contact, sessionid=None))
+    name = lane_id(told.conversation_id, CHANNEL)
 
     def send(conn: Any) -> None:
         found, now = lanes.claim(conn, [name], "another", timedelta(minutes=1))
@@ -259,6 +259,45 @@ async def test_poison_that_waited_fails_alone(database: Database, there: Stage) 
     await database.run(settle)
     await there.receiver.look_at_all_waiting()
     assert [state for _, state in await outcomes(database)] == ["done", "done", "failed", "done"]
+    assert ("failed", "AttributeError in the translation") in await database.rows(event, "state", "reason")
+    assert sorted(body for (body,) in await database.rows(message, "body")) == [b"after it", b"asked", b"maybe an echo"]
+
+
+@pytest.mark.parametrize("poisoned", [{0}, {2}, {0, 1}, {0, 1, 2}])
+async def test_poison_that_waited_fails_alone_wherever_it_stands(
+    database: Database, there: Stage, poisoned: set[int]
+) -> None:
+    """In each of two conversations that are looked at together, and of both what is sound goes on, in order."""
+    contacts = (CONTACT, "+447700900777")
+    lane_ids = [await in_flight(database, there, contact) for contact in contacts]
+    sound: dict[str, list[bytes]] = {}
+    for contact in contacts:
+        await there.tell("bird", channel_said(f"a-{contact}", "waits", contact=contact))
+        for place in range(3):
+            text: Any = None if place in poisoned else f"text {place}"
+            outcome = await there.tell("bird", contact_said(f"c-{contact}-{place}", text, contact=contact))
+            assert outcome.state == "waiting"
+        sound[contact] = [b"asked", b"waits", *(b"text %d" % place for place in range(3) if place not in poisoned)]
+    await database.run(settle)
+    await there.receiver.look_again(name.partition("/")[0] for name in lane_ids)
+    states = [state for (state,) in await database.rows(event, "state")]
+    assert (states.count("failed"), states.count("waiting")) == (2 * len(poisoned), 0)
+    of = dict(await database.rows(conversation, "id", "contact"))
+    said = sorted(await database.rows(message, "conversation_id", "seq", "body"))
+    for contact in contacts:
+        assert [body for one, _, body in said if of[one] == contact] == sound[contact]
+
+
+async def test_poison_behind_what_still_waits_fails_when_its_turn_comes(database: Database, there: Stage) -> None:
+    name = await in_flight(database, there)
+    await there.tell("bird", channel_said("a1", "maybe an echo"))
+    await there.tell("bird", POISON)
+    await there.tell("bird", contact_said("c2", "after it"))
+    await there.receiver.look_again([name.partition("/")[0]])
+    assert [state for _, state in await outcomes(database)] == ["done", "waiting", "waiting", "waiting"]
+    await database.run(settle)
+    await there.receiver.look_again([name.partition("/")[0]])
+    assert [state for _, state in await outcomes(database)] == ["done", "done", "failed", "done"]
 
 
 async def test_poison_that_waited_does_not_end_the_dispatcher(database: Database, there: Stage) -> None:
@@ -312,3 +351,26 @@ async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(database: Data
     )
     await made.quiet()
     assert made.platforms["bird"].texts == []
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+async def test_a_status_names_a_copy_without_an_id_where_one_fits_only(
+    database: Database, store: Store, copies: int
+) -> None:
+    made = stage(store, Topology((link("sms", "bird", "9003"),)))
+    made.platforms["office"].answers = [Sent(None)] * copies
+    made.platforms["office"].opening_answers = ["s1"]
+    for number in range(copies):
+        await made.tell("bird", contact_said(f"c{number}", f"text {number}"))
+    await made.quiet()
+    outcome = await made.tell("office", status_seen(CopyStatus.DELIVERED, "m77", sessionid="s1"))
+    rows = [row[1:] for row in await database.rows(mapping, "account", "messageid", "status") if row[0] == "office"]
+    if copies == 1:
+        assert outcome.state == "done"
+        assert rows == [("m77", "delivered")]
+        # By its name it is known from now on.
+        assert (await made.tell("office", status_seen(CopyStatus.READ, "m77"))).state == "done"
+        assert ("office", "m77", "read") in await database.rows(mapping, "account", "messageid", "status")
+    else:
+        assert outcome.reason == "delivered of a message that is not known"
+        assert rows == [(None, "sent")] * 2

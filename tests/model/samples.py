@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd.model.decide import Incoming, Outcome, decide
 from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, Fact, StatusSeen, UserSaid
-from syncd.model.picture import Pending, Picture, Session
+from syncd.model.picture import Copy, Nameless, Pending, Picture, Session
 from syncd.model.sending import Author
 from syncd.model.topology import ChannelEnd, DeskEnd, Link, Topology
 from syncd.model.work import Chat, lane_id
@@ -137,3 +137,12 @@ def pending(there: Picture, target: str, *, number: int = 1, text: str = "hello"
         text=text,
         **(fields | changes),
     )
+
+
+def nameless(
+    there: Picture, message: str = "message-1", *, text: str = "hello", ago: timedelta = timedelta(seconds=5)
+) -> Copy:
+    """A copy that we wrote into the session `s1` of user 9003, and whose id the desk did not tell."""
+    copy = Copy(message, "sms", "office", CONTACT, "9003", "s1", None, "in", False, CopyStatus.SENT)
+    there.nameless.setdefault(("office", "s1"), []).append(Nameless(copy, text, NOW - ago))
+    return copy

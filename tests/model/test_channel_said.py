@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from syncd.model.decide import NEWS_WITHIN
 from syncd.model.facts import CopyStatus, StatusSeen
-from syncd.model.picture import Copy, Pending, Picture
+from syncd.model.picture import Pending, Picture
 from syncd.model.sending import Author
 from syncd.model.work import CHANNEL, desk_target
 from tests.model.samples import (
@@ -17,6 +18,7 @@ from tests.model.samples import (
     NOW,
     channel_said,
     contact_said,
+    nameless,
     open_session,
     pending,
     picture,
@@ -33,12 +35,6 @@ def send_of_ours(there: Picture, reference: str = "syncd-d1") -> Pending:
     there.pending[reference] = ours
     there.in_flight.add(ours.lane_id)
     return ours
-
-
-def nameless(there: Picture, message: str) -> Copy:
-    copy = Copy(message, "sms", "office", CONTACT, "9003", "s1", None, "in", False, CopyStatus.SENT)
-    there.nameless.setdefault(("office", "s1"), []).append(copy)
-    return copy
 
 
 def test_somebody_on_the_channel_is_copied_to_every_user() -> None:
@@ -163,13 +159,40 @@ def test_a_status_names_a_nameless_copy() -> None:
     assert tell(there, status_seen(CopyStatus.DELIVERED, "m77", sessionid="s1"), account="office").state == "ignored"
 
 
-def test_nameless_copies_are_named_oldest_first_and_each_once() -> None:
+def test_a_copy_that_got_its_name_is_not_named_again() -> None:
     there = picture()
-    first, second = nameless(there, "message-1"), nameless(there, "message-2")
-    for messageid in ("m1", "m2", "m3"):
+    copy = nameless(there)
+    for messageid in ("m1", "m2"):
         tell(there, status_seen(CopyStatus.DELIVERED, messageid, sessionid="s1"), account="office")
-    assert (first.messageid, second.messageid) == ("m1", "m2")
-    assert ("office", "m3") not in there.copies
+    assert copy.messageid == "m1"
+    assert there.named_copies == [copy]
+    assert ("office", "m2") not in there.copies
+
+
+def test_of_two_nameless_copies_a_status_names_none() -> None:
+    there = picture()
+    copies = [nameless(there, "message-1"), nameless(there, "message-2", text="another")]
+    for messageid in ("m1", "m2", "m3"):
+        outcome = tell(there, status_seen(CopyStatus.DELIVERED, messageid, sessionid="s1"), account="office")
+        assert (outcome.state, outcome.reason) == ("ignored", "delivered of a message that is not known")
+    assert [copy.messageid for copy in copies] == [None, None]
+    assert [copy.status for copy in copies] == [CopyStatus.SENT] * 2
+    assert not there.named_copies and not there.copies and not there.changed_copies
+
+
+@pytest.mark.parametrize(("ago", "named"), [(NEWS_WITHIN - SHORTLY, True), (NEWS_WITHIN, False)])
+def test_a_status_names_a_copy_that_was_written_lately_only(ago: timedelta, named: bool) -> None:
+    there = picture()
+    copy = nameless(there, ago=ago)
+    recent = tell(there, status_seen(CopyStatus.DELIVERED, "m1", sessionid="s1"), account="office")
+    assert (copy.messageid == "m1", recent.state == "done") == (named, named)
+
+
+def test_a_copy_written_long_ago_does_not_keep_a_status_from_the_one_that_fits() -> None:
+    there = picture()
+    old, lately = nameless(there, "message-1", ago=timedelta(hours=1)), nameless(there, "message-2")
+    tell(there, status_seen(CopyStatus.DELIVERED, "m1", sessionid="s1"), account="office")
+    assert (old.messageid, lately.messageid) == (None, "m1")
 
 
 def test_a_status_of_another_session_names_nothing() -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from syncd.model.decide import NEWS_WITHIN
 from syncd.model.facts import ContactForm, CopyStatus
 from syncd.model.picture import Copy, Picture
 from syncd.model.sending import Author
 from syncd.model.work import CHANNEL, desk_target, lane_id
-from tests.model.samples import CONTACT, NOW, chat, contact_said, open_session, pending, picture, tell, user_said
+from tests.model.samples import (
+    CONTACT,
+    NOW,
+    chat,
+    contact_said,
+    nameless,
+    open_session,
+    pending,
+    picture,
+    tell,
+    user_said,
+)
 
 
 def written_by_us(there: Picture, messageid: str, account: str = "office") -> Copy:
@@ -181,6 +194,46 @@ def test_one_send_whose_answer_was_lost_is_recognised_by_its_echo(text: str, dou
     assert there.settled == (made if state == "done" else [])
     assert [copy.messageid for copy in there.new_copies] == (["m1"] if state == "done" else [])
     assert not there.new_messages
+
+
+def test_the_one_nameless_copy_of_its_session_with_its_text_is_what_it_echoes() -> None:
+    there = picture()
+    copy = nameless(there, "message-1", text="hello")
+    outcome = tell(there, user_said("m1", "hello", sessionid="s1"))
+    assert (outcome.state, outcome.reason) == ("done", "echo of message message-1")
+    assert copy.messageid == "m1"
+    assert there.named_copies == [copy]
+    assert there.copies["office", "m1"] is copy
+    assert not there.new_messages and not there.duties and not there.new_copies
+    assert tell(there, user_said("m1", "hello", sessionid="s1")).reason == "echo of message message-1"
+    # Said once more it is the user's own: nothing of ours lacks a name any more.
+    tell(there, user_said("m2", "hello", sessionid="s1"))
+    assert [message.text for message in there.new_messages] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "ago", "changes"),
+    [
+        (["hello"], 5, {"text": "Hello"}),
+        (["hello", "another"], 5, {}),
+        (["hello", "hello"], 5, {}),
+        (["hello"], NEWS_WITHIN.total_seconds(), {}),
+        (["hello"], 5, {"sessionid": "s2"}),
+        (["hello"], 5, {"sessionid": None}),
+        (["hello"], 5, {"messageid": None}),
+    ],
+    ids=["another text", "two copies", "two equal copies", "long ago", "another session", "no session", "no id"],
+)
+def test_what_does_not_certainly_echo_a_nameless_copy_was_said(
+    texts: list[str], ago: float, changes: dict[str, Any]
+) -> None:
+    there = picture()
+    copies = [nameless(there, f"message-{n}", text=text, ago=timedelta(seconds=ago)) for n, text in enumerate(texts)]
+    said = user_said(**({"messageid": "m1", "text": "hello", "sessionid": "s1"} | changes))
+    assert tell(there, said).state == "done"
+    assert [message.text for message in there.new_messages] == [said.text]
+    assert all(copy.messageid is None for copy in copies)
+    assert not there.named_copies
 
 
 def test_without_a_session_none_is_adopted() -> None:

@@ -91,7 +91,7 @@ def claim(conn: Connection, owner: str, *lane_ids: str, lease: timedelta = LEASE
     return found
 
 
-def completion(held: Held, state: str = "sent", *, due_at: datetime | None = None, why: str = "") -> Completion:
+def completion(held: Held, state: str = "sent", *, wait: float | None = None, why: str = "") -> Completion:
     """What becomes of a lane's head."""
     return Completion(
         held.head.lane_id,
@@ -99,7 +99,7 @@ def completion(held: Held, state: str = "sent", *, due_at: datetime | None = Non
         held.token,
         state,
         state in ("ready", "unknown"),
-        due_at,
+        wait,
         why,
         held.head.attempts + 1,
     )

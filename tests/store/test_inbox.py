@@ -110,6 +110,18 @@ async def test_waiting_events_are_found_in_the_order_of_arrival(database: Databa
     assert await database.run(inbox.waiting_conversations) == {"c1"}
 
 
+async def test_the_first_that_waits_fails_alone(database: Database) -> None:
+    await database.run(inbox.store, [arrival(name, f"k-{name}") for name in ("e1", "e2", "e3", "e4")])
+    waits = [("e1", "done", "", "c1"), ("e2", "waiting", "", "c1"), ("e3", "waiting", "", "c1")]
+    await database.run(inbox.note, [*waits, ("e4", "waiting", "", "c2")])
+    await database.run(inbox.fail_first_waiting, "c1", "a defect")
+    rows = await database.rows(event, "id", "state", "reason")
+    assert rows == [("e1", "done", ""), ("e2", "failed", "a defect"), ("e3", "waiting", ""), ("e4", "waiting", "")]
+    for _ in range(2):
+        await database.run(inbox.fail_first_waiting, "c1", "a defect")
+    assert [state for _, state in await database.rows(event, "id", "state")] == ["done", "failed", "failed", "waiting"]
+
+
 async def test_two_processes_storing_the_same_events_at_once_store_each_once(shared: Database) -> None:
     batch = [arrival(f"e{number}", f"k{number}") for number in range(50)]
     again = [arrival(f"f{number}", f"k{number}") for number in reversed(range(50))]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
 
 from syncd.model.picture import Picture
@@ -75,10 +77,60 @@ async def test_an_opening_whose_process_died_is_taken_over_in_time(database: Dat
     await begin(database, "o1")
     assert await begin(database, "o2", NOW + OPENING) is None
     later = NOW + OPENING + timedelta(seconds=1)
-    assert await begin(database, "o3", later) == "o1"
+    assert await begin(database, "o3", later) == "o3"
     assert await begin(database, "o4", later) is None
-    await database.run(sessions.opened, "o1", chat(), "s1", fresh())
+    await database.run(sessions.opened, "o3", chat(), "s1", fresh())
     assert await current(database) == "s1"
+    assert await database.rows(session, *ROWS) == [("s1", True, "open")]
+
+
+async def taken_over(database: Database) -> None:
+    await begin(database, "o1")
+    assert await begin(database, "o2", NOW + OPENING + timedelta(seconds=1)) == "o2"
+
+
+async def test_a_failure_told_late_does_not_end_the_opening_that_took_over(database: Database) -> None:
+    await taken_over(database)
+    await database.run(sessions.not_opened, "o1")
+    assert await database.rows(session, "id", "state") == [("o2", "opening")]
+
+
+@pytest.mark.parametrize("order", [("o1", "o2"), ("o2", "o1")])
+async def test_the_answers_of_an_opening_and_of_the_one_that_took_over_leave_one_current(
+    database: Database, order: tuple[str, str]
+) -> None:
+    await taken_over(database)
+    for opening in order:
+        await database.run(sessions.opened, opening, chat(), f"s-{opening}", Picture(counter(f"{opening}-"), NOW))
+    rows = await database.rows(session, "sessionid", "current", "state")
+    assert sorted(sessionid for sessionid, _, _ in rows) == ["s-o1", "s-o2"]
+    assert sorted((is_current, state) for _, is_current, state in rows) == [(False, "closed"), (True, "open")]
+
+
+async def test_an_opening_answered_with_a_session_known_in_another_chat_moves_it_here(database: Database) -> None:
+    await database.run(partial(named_by_event, extension="9004"), "s1")
+    assert await begin(database, "o1") == "o1"
+    await database.run(sessions.opened, "o1", chat(), "s1", fresh())
+    assert await database.rows(session, "sessionid", "extension", "current", "state") == [("s1", "9003", True, "open")]
+    assert (await current(database), await current(database, extension="9004")) == ("s1", None)
+    # Neither chat is asked for without end: this one is open, and the other may be opened anew.
+    assert await begin(database, "o2") is None
+    assert await begin(database, "o3", extension="9004") == "o3"
+    await database.run(sessions.opened, "o3", chat(extension="9004"), "s2", Picture(counter("later-"), NOW))
+    assert (await current(database), await current(database, extension="9004")) == ("s1", "s2")
+
+
+async def test_an_opening_answered_with_a_session_of_another_chat_while_an_event_named_one_leaves_that_current(
+    database: Database,
+) -> None:
+    await database.run(partial(named_by_event, extension="9004"), "s1", "a-")
+    await begin(database, "o1")
+    await database.run(named_by_event, "s9", "b-")
+    await database.run(sessions.opened, "o1", chat(), "s1", fresh())
+    assert await database.rows(session, "sessionid", "extension", "current") == [
+        ("s1", "9003", False),
+        ("s9", "9003", True),
+    ]
 
 
 async def test_openings_are_forgotten_at_the_start_of_the_one_process(database: Database) -> None:

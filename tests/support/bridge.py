@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -21,14 +22,20 @@ from tests.support.waiting import until
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
+_PORTS = (12_000, 32_000)
 _FAILED = ("lane.failed", "event.failed", "event.not_understood")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, below those that outgoing connections take: it stays free through restarts."""
+    while True:
+        port = random.SystemRandom().randrange(*_PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Bridge:
