@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from syncd.model.clock import Clock, Ids
 from syncd.model.facts import CopyStatus
-from syncd.model.picture import Copy, Picture
+from syncd.model.picture import Copy, Picture, direction_of
 from syncd.model.retry import Verdict, class_of
-from syncd.model.sending import Author, SendError, Sent
+from syncd.model.sending import SendError, Sent
 from syncd.model.topology import Topology
 from syncd.model.work import Chat, Duty, LaneName, extension_of
 from syncd.store import accounts, lanes, saving, sessions
@@ -261,7 +261,7 @@ class Ledger:
             extension=chat.extension if chat is not None else None,
             sessionid=(sent.sessionid or finished.sessionid) if chat is not None else None,
             messageid=sent.messageid,
-            direction="in" if duty.author is Author.CONTACT else "out",
+            direction=direction_of(duty.author),
             origin=False,
             status=CopyStatus.SENT,
         )

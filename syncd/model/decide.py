@@ -112,20 +112,7 @@ def _contact_said(picture: Picture, topology: Topology, incoming: Incoming, fact
         event_id=incoming.id,
         targets=[desk_target(user) for user in link.desk.users],
     )
-    picture.add_copy(
-        Copy(
-            message=message.id,
-            link=link.name,
-            account=incoming.account,
-            contact=contact,
-            extension=None,
-            sessionid=None,
-            messageid=fact.messageid,
-            direction="in",
-            origin=True,
-            status=CopyStatus.RECEIVED,
-        )
-    )
+    picture.hear(message, conversation, incoming.account, fact.messageid, CopyStatus.RECEIVED)
     return Outcome("done", "", conversation.id, message.id)
 
 
@@ -166,19 +153,14 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
         event_id=incoming.id,
         targets=[CHANNEL, *(desk_target(user) for user in link.desk.users if user != chat.extension)],
     )
-    picture.add_copy(
-        Copy(
-            message=message.id,
-            link=link.name,
-            account=incoming.account,
-            contact=contact,
-            extension=chat.extension,
-            sessionid=fact.sessionid,
-            messageid=fact.messageid,
-            direction="out",
-            origin=True,
-            status=CopyStatus.RECEIVED,
-        )
+    picture.hear(
+        message,
+        conversation,
+        incoming.account,
+        fact.messageid,
+        CopyStatus.RECEIVED,
+        extension=chat.extension,
+        sessionid=fact.sessionid,
     )
     return Outcome("done", why, conversation.id, message.id)
 
@@ -212,20 +194,7 @@ def _channel_said(picture: Picture, topology: Topology, incoming: Incoming, fact
         event_id=incoming.id,
         targets=[desk_target(user) for user in link.desk.users],
     )
-    picture.add_copy(
-        Copy(
-            message=message.id,
-            link=link.name,
-            account=incoming.account,
-            contact=contact,
-            extension=None,
-            sessionid=None,
-            messageid=fact.messageid,
-            direction="out",
-            origin=True,
-            status=fact.status or CopyStatus.SENT,
-        )
-    )
+    picture.hear(message, conversation, incoming.account, fact.messageid, fact.status or CopyStatus.SENT)
     return Outcome("done", "somebody answered on the channel itself", conversation.id, message.id)
 
 

@@ -194,6 +194,33 @@ class Picture:
             )
         return message
 
+    def hear(
+        self,
+        message: NewMessage,
+        conversation: Conversation,
+        account: str,
+        messageid: str | None,
+        status: CopyStatus,
+        *,
+        extension: str | None = None,
+        sessionid: str | None = None,
+    ) -> None:
+        """Record the copy in which a message was said."""
+        self.add_copy(
+            Copy(
+                message=message.id,
+                link=conversation.link,
+                account=account,
+                contact=conversation.contact,
+                extension=extension,
+                sessionid=sessionid,
+                messageid=messageid,
+                direction=direction_of(message.author),
+                origin=True,
+                status=status,
+            )
+        )
+
     def add_copy(self, copy: Copy) -> None:
         """Record where a copy of a message lives."""
         self.new_copies.append(copy)
@@ -212,7 +239,7 @@ class Picture:
                 extension=extension,
                 sessionid=pending.sessionid if extension is not None else None,
                 messageid=messageid,
-                direction="in" if pending.author is Author.CONTACT else "out",
+                direction=direction_of(pending.author),
                 origin=False,
                 status=status,
                 part=pending.part,
@@ -266,6 +293,11 @@ class Picture:
         self.sessions[chat.account, sessionid] = known
         self.current[chat] = known
         self.touched_sessions[known.id] = known
+
+
+def direction_of(author: Author) -> str:
+    """`in` where the contact spoke, `out` where our side did (column `mapping.direction`)."""
+    return "in" if author is Author.CONTACT else "out"
 
 
 _RANK = {
