@@ -23,7 +23,7 @@ from syncd.store.lanes import Completion, Held, LaneAfter, NotHeld
 from syncd.store.schema import attempt
 from syncd.store.writer import Store
 
-LEASE = timedelta(seconds=90)
+LEASE = timedelta(seconds=45)
 """How long a lane is ours: longer than a send can take."""
 OTHERS_OPENING = 0.2
 """Seconds until we look again where another lane opens the session of the same chat."""

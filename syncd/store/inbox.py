@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, text
 
 from syncd.store.dialect import fetch, insert_new, update_rows
 from syncd.store.schema import event
@@ -41,6 +41,7 @@ class Stored:
 
 _KEY = (event.c.account, event.c.key)
 _COPY = (event.c.account, event.c.key, event.c.received_at)
+_COUNTED = (event.c.id, event.c.account, event.c.key, event.c.copies)
 _STORED = (
     event.c.id,
     event.c.account,
@@ -55,7 +56,10 @@ WAITS = event.c.state == text("'waiting'")
 
 
 def store(conn: Connection, arrivals: Sequence[Arrival]) -> set[str]:
-    """Insert the events that are new, as `done`; the ids of those. Of the others a repetition is noted."""
+    """Insert the events that are new, as `done`; the ids of those.
+
+    Of the others the repetition is noted, unless it is a poll's: polls overlap, and find the same again and again.
+    """
     known = _seen_lately(conn, [one for one in arrivals if one.window is not None])
     fresh: dict[tuple[str, str], Arrival] = {}
     repeated: list[tuple[str, str, datetime]] = []
@@ -88,14 +92,28 @@ def store(conn: Connection, arrivals: Sequence[Arrival]) -> set[str]:
         for (_, key), one in fresh.items()
     ]
     new = insert_new(conn, event, rows, ("account", "key"))
-    repeated += [(account, key, one.received_at) for (account, key), one in fresh.items() if (account, key) not in new]
-    for account, key, at in repeated:
-        conn.execute(
-            update(event)
-            .where(event.c.account == account, event.c.key == key)
-            .values(copies=event.c.copies + 1, last_copy_at=at)
-        )
+    repeated += [
+        (account, key, one.received_at)
+        for (account, key), one in fresh.items()
+        if (account, key) not in new and one.via != "poll"
+    ]
+    _note_copies(conn, repeated)
     return {one.id for pair, one in fresh.items() if pair in new}
+
+
+def _note_copies(conn: Connection, repeated: Sequence[tuple[str, str, datetime]]) -> None:
+    times: dict[tuple[str, str], list[datetime]] = {}
+    for account, key, at in repeated:
+        times.setdefault((account, key), []).append(at)
+    update_rows(
+        conn,
+        event,
+        [
+            {"id": row.id, "copies": row.copies + len(seen), "last_copy_at": max(seen)}
+            for row in fetch(conn, _COUNTED, _KEY, times)
+            for seen in (times[row.account, row.key],)
+        ],
+    )
 
 
 def key_of(arrival: Arrival) -> str:
