@@ -29,6 +29,8 @@ Event = MutableMapping[str, Any]
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _DEPTH = 8
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_NOT_PLAIN: Final = frozenset({"ts", "level", "exc_info", "stack_info"})
+_LEVEL_OF: Final = {"warn": "warning", "exception": "error"}
 KEPT_SECONDS: Final = 0.05
 """How long a line below `warning` may be kept before it is written."""
 _QUIET = ("sqlalchemy", "alembic", "asyncio", "aiohttp.access")
@@ -60,13 +62,10 @@ def configure(
     redactor = Redactor(secrets)
     ending: list[Any] = [_JsonLine(redactor, bodies=bodies)]
     if console:
-        ending = [_Cleaner(redactor, bodies=bodies), _Console(colours=terminal)]
+        cleaner = _Cleaner(redactor, bodies=bodies)
+        ending = [_stamp, structlog.processors.format_exc_info, cleaner, _Console(colours=terminal)]
     # Loggers that are in use hold this very list.
-    _chain[:] = [
-        _stamp,
-        structlog.processors.format_exc_info,
-        *ending,
-    ]
+    _chain[:] = ending
     structlog.configure(
         processors=_chain,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -154,9 +153,12 @@ class _Bridge(logging.Handler):
 
 def _stamp(_logger: Any, method: str, event: Event) -> Event:
     """Time, level and name first, and not to be forged by a value of the same key."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-    level = {"warn": "warning", "exception": "error"}.get(method, method)
-    return {"ts": now, "level": level, "event": event.pop("event", ""), **_without(event, ("ts", "level"))}
+    level = _LEVEL_OF.get(method, method)
+    return {"ts": _now(), "level": level, "event": event.pop("event", ""), **_without(event, ("ts", "level"))}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def _without(event: Event, keys: tuple[str, ...]) -> Event:
@@ -164,7 +166,7 @@ def _without(event: Event, keys: tuple[str, ...]) -> Event:
 
 
 class _JsonLine:
-    """The last processor for JSON: a line whose values are plain and hold no secret takes the short way."""
+    """The one processor for JSON: an event whose values are plain and hold no secret takes the short way."""
 
     def __init__(self, redactor: Redactor, *, bodies: bool) -> None:
         self._stands_in = redactor.stands_in
@@ -172,15 +174,19 @@ class _JsonLine:
         self._bodies = bodies
 
     def __call__(self, logger: Any, method: str, event: Event) -> str:
-        if (self._bodies or "text" not in event) and all(type(value) in _PLAIN for value in event.values()):
+        kinds = set(map(type, event.values()))
+        if kinds <= _PLAIN and event.keys().isdisjoint(_NOT_PLAIN) and (self._bodies or "text" not in event):
+            told = {"ts": _now(), "level": _LEVEL_OF.get(method, method), "event": event.pop("event", ""), **event}
             try:
-                line = msgspec.json.encode(event).decode()
+                line = msgspec.json.encode(told).decode()
             except UnicodeEncodeError:
                 line = "\u00ff"
             # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer.
             if line.isascii() and not self._stands_in(line):
                 return line
-        return _render_json(logger, method, self._clean(logger, method, event))
+            event["event"] = told["event"]
+        stamped = structlog.processors.format_exc_info(logger, method, _stamp(logger, method, event))
+        return _render_json(logger, method, self._clean(logger, method, stamped))
 
 
 class _Cleaner:

@@ -21,7 +21,7 @@ from syncd.model.topology import Topology
 from syncd.model.work import Duty, LaneName
 from syncd.store import cursors, inbox, loading, saving
 from syncd.store.inbox import Arrival
-from syncd.store.writer import Store, StoreUnavailable
+from syncd.store.writer import Side, Store, StoreUnavailable
 
 log = structlog.get_logger("syncd.receive")
 
@@ -127,7 +127,7 @@ class Receiver:
         """Translate the events that waited in these conversations; those that still must wait go on waiting."""
         wanted = set(conversation_ids)
         try:
-            await self._store.submit(self._look_again, Waiting(wanted), self._committed)
+            await self._store.submit(self._look_again, Waiting(wanted), self._committed, side=Side.IN)
         except StoreUnavailable:
             raise
         except Exception:
@@ -140,7 +140,7 @@ class Receiver:
         while going_on:
             waiting = Waiting({conversation_id}, first_only=True)
             try:
-                taken = await self._store.submit(self._look_again, waiting, self._committed)
+                taken = await self._store.submit(self._look_again, waiting, self._committed, side=Side.IN)
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -158,7 +158,7 @@ class Receiver:
     async def _take(self, batch: Batch) -> tuple[Outcome, ...]:
         try:
             # Handed on from the commit itself: whoever waits for the answer may be gone by then.
-            return (await self._store.submit(self._take_many, batch, self._committed)).outcomes
+            return (await self._store.submit(self._take_many, batch, self._committed, side=Side.IN)).outcomes
         except StoreUnavailable:
             raise
         except Exception as error:

@@ -109,8 +109,15 @@ def fetch(
 def run(conn: Connection, statement: Any, params: Row) -> list[Any]:
     """The rows (named tuples) of a SELECT or RETURNING statement that is a module constant."""
     prepared = _prepared(statement, conn.dialect)
-    result = conn.exec_driver_sql(prepared.sql, prepared.values(params))
-    return prepared.rows(result.cursor.fetchall())
+    return prepared.rows(_execute(conn, prepared.sql, prepared.values(params)).fetchall())
+
+
+def _execute(conn: Connection, sql: str, values: tuple[Any, ...]) -> Any:
+    """Driver SQL in the connection's transaction; the driver's cursor. SQLite's errors are the driver's own then."""
+    if is_postgresql(conn):
+        return conn.exec_driver_sql(sql, values).cursor
+    driver: Any = conn.connection.driver_connection
+    return driver.execute(sql, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,7 @@ def insert_new(conn: Connection, table: Table, rows: Sequence[Row], key: tuple[s
         # In the order of the key, so that two processes inserting the same rows cannot wait for each other.
         ordered = sorted(rows, key=lambda row: tuple(row[k] for k in key))
         found = _pg_write(conn, _pg_insert(table, tuple(rows[0]), tail), table, ordered)
-        return {tuple(row) for row in found.cursor.fetchall()}
+        return {tuple(row) for row in found.fetchall()}
     return {tuple(row) for row in _sqlite_insert(conn, table, rows, tail=tail)}
 
 
@@ -273,9 +280,9 @@ def _sqlite_chunks(conn: Connection, head: str, table: Table, rows: Sequence[Row
     tuples = list(zip(*_columns(table, columns, rows, sqlite=True), strict=True))
     for chunk in _chunks(tuples):
         values = ", ".join([row_text] * len(chunk))
-        result = conn.exec_driver_sql(f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
+        cursor = _execute(conn, f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
         if "RETURNING" in tail:
-            returned += result.cursor.fetchall()
+            returned += cursor.fetchall()
     return returned
 
 
@@ -309,7 +316,7 @@ def _pg_write(conn: Connection, sql: str, table: Table, rows: Sequence[Row]) -> 
     columns = tuple(rows[0])
     prepared = _prepared(_pg_statement(sql, table, columns), conn.dialect)
     arrays = dict(zip((f"a_{name}" for name in columns), _columns(table, columns, rows, sqlite=False), strict=True))
-    return conn.exec_driver_sql(prepared.sql, prepared.values(arrays))
+    return _execute(conn, prepared.sql, prepared.values(arrays))
 
 
 @cache

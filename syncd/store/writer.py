@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -36,18 +38,31 @@ class StoreUnavailable(Exception):
     """The database did not take it: not committed, or (rarely, when a connection dies) not known to be."""
 
 
+class Side(IntEnum):
+    """Which way a unit of work looks. Each side has commits of its own: while one commits, the other's results are
+    worked on, where all in one would leave the event loop and the database waiting for each other in turn.
+    """
+
+    IN = 0
+    """Events."""
+    OUT = 1
+    """Deliveries, and all the rest."""
+
+
 class Unit:
     """One waiting unit of work."""
 
-    __slots__ = ("after", "future", "handler", "item")
+    __slots__ = ("after", "future", "handler", "item", "side")
 
     def __init__(
         self,
         handler: Handler[Any, Any],
         item: Any,
         future: asyncio.Future[Any],
-        after: Callable[[Any], None] | None = None,
+        after: Callable[[Any], None] | None,
+        side: Side,
     ) -> None:
+        self.side = side
         self.handler = handler
         self.item = item
         self.future = future
@@ -93,7 +108,9 @@ class Store:
         self._stopped = True
         await self._backend.stop()
 
-    def submit(self, handler: Handler[I, R], item: I, after: Callable[[R], None] | None = None) -> asyncio.Future[R]:
+    def submit(
+        self, handler: Handler[I, R], item: I, after: Callable[[R], None] | None = None, *, side: Side = Side.OUT
+    ) -> asyncio.Future[R]:
         """Queue a unit. The future has the handler's result after the commit.
 
         It fails with `StoreUnavailable` when the database is away, or with what the handler raised for this item.
@@ -103,7 +120,7 @@ class Store:
         if self._stopped:
             future.set_exception(StoreUnavailable("the store is stopped"))
             return future
-        self._backend.put(Unit(handler, item, future, after))
+        self._backend.put(Unit(handler, item, future, after, side))
         return future
 
     async def write(self, function: Callable[..., R], *args: Any) -> R:
@@ -142,7 +159,15 @@ _OUTAGES = ("08", "53", "57", "55000", "25006")
 """SQLSTATE classes: connection, resources, operator's intervention, not taking connections, read-only."""
 
 
-_OUTAGE_ERRORS = (StoreUnavailable, OperationalError, InterfaceError, PoolTimeout, OSError, asyncio.TimeoutError)
+_OUTAGE_ERRORS = (
+    StoreUnavailable,
+    sqlite3.OperationalError,
+    OperationalError,
+    InterfaceError,
+    PoolTimeout,
+    OSError,
+    asyncio.TimeoutError,
+)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -175,6 +200,9 @@ class _SqliteBackend:
     def __init__(self, location: Location) -> None:
         self._location = location
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._waiting: list[list[Unit]] = [[], []]
+        self._last: int = Side.IN
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="syncd-read")
         self._unlock: Callable[[], None] | None = None
@@ -218,11 +246,7 @@ class _SqliteBackend:
     def _run(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         engine = writing_engine(self._location)
         conn: Connection | None = None
-        open_ended = True
-        while open_ended:
-            units, open_ended = self._take()
-            if not units:
-                continue
+        while units := self._take():
             began = loop.time()
             try:
                 if conn is None:
@@ -242,18 +266,26 @@ class _SqliteBackend:
             conn.close()
         engine.dispose()
 
-    def _take(self) -> tuple[list[Unit], bool]:
-        units: list[Unit] = []
-        unit = self._queue.get()
-        while unit is not None:
-            units.append(unit)
-            if len(units) >= MOST_UNITS:
-                return units, True
+    def _take(self) -> list[Unit]:
+        """All that waits on one side; nothing at the end. The sides take turns."""
+        if not any(self._waiting) and not self._ended:
+            self._sort_in(self._queue.get())
+        while True:
             try:
-                unit = self._queue.get_nowait()
+                self._sort_in(self._queue.get_nowait())
             except queue.Empty:
-                return units, True
-        return units, False
+                break
+        if self._waiting[1 - self._last]:
+            self._last = 1 - self._last
+        waiting = self._waiting[self._last]
+        units, self._waiting[self._last] = waiting[:MOST_UNITS], waiting[MOST_UNITS:]
+        return units
+
+    def _sort_in(self, unit: Unit | None) -> None:
+        if unit is None:
+            self._ended = True
+        else:
+            self._waiting[unit.side].append(unit)
 
     def _commit(self, conn: Connection, units: Sequence[Unit]) -> list[tuple[Unit, Any, BaseException | None]]:
         try:
@@ -270,34 +302,36 @@ class _SqliteBackend:
 
 
 class _PostgresqlBackend:
-    """One task that writes through asyncpg, on one connection at a time."""
+    """Two tasks that write through asyncpg, one a side, each on one connection at a time."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
         self._engine: AsyncEngine | None = None
-        self._units: list[Unit] = []
-        self._wake = asyncio.Event()
+        self._waiting: list[list[Unit]] = [[], []]
+        self._wake = (asyncio.Event(), asyncio.Event())
         self._stopping = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def lock(self) -> None:
         """Any number of processes may share PostgreSQL."""
 
     async def start(self, store: Store) -> None:
         self._engine = async_engine(self._location)
-        self._task = asyncio.get_running_loop().create_task(self._run(store), name="syncd-write")
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run(store, side), name=f"syncd-write-{side.name}") for side in Side]
 
     async def stop(self) -> None:
         self._stopping = True
-        self._wake.set()
-        if self._task is not None:
-            await self._task
+        for wake in self._wake:
+            wake.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._engine is not None:
             await self._engine.dispose()
 
     def put(self, unit: Unit) -> None:
-        self._units.append(unit)
-        self._wake.set()
+        self._waiting[unit.side].append(unit)
+        self._wake[unit.side].set()
 
     async def read(self, function: Callable[..., R], args: tuple[Any, ...]) -> R:
         assert self._engine is not None
@@ -310,16 +344,17 @@ class _PostgresqlBackend:
                 raise StoreUnavailable(str(getattr(error, "orig", error))) from error
             raise
 
-    async def _run(self, store: Store) -> None:
+    async def _run(self, store: Store, side: Side) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            if not self._units:
+            waiting = self._waiting[side]
+            if not waiting:
                 if self._stopping:
                     return
-                self._wake.clear()
-                await self._wake.wait()
+                self._wake[side].clear()
+                await self._wake[side].wait()
                 continue
-            units, self._units = self._units[:MOST_UNITS], self._units[MOST_UNITS:]
+            units, self._waiting[side] = waiting[:MOST_UNITS], waiting[MOST_UNITS:]
             began = loop.time()
             try:
                 outcomes = await self._commit(units)

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from tests.cli.warm import Warm
 from tests.support.settings import SECRETS, Settings, toml
 from tests.support.waiting import until
 from tests.support.world import World
@@ -49,14 +50,14 @@ class Ran:
 class Shell:
     """Runs `syncd` in a folder; whatever it is asked, no secret, escape sequence or traceback may come out."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, warm: Warm) -> None:
         self.folder = folder
+        self.warm = warm
 
     async def __call__(self, *arguments: str, shows_secrets: bool = False, **environ: str) -> Ran:
-        process = await self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environ)
-        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
-        assert process.returncode is not None
-        ran = Ran(process.returncode, out.decode(), err.decode())
+        """Run it to its end in a process that need not import everything first."""
+        ended = await asyncio.to_thread(self.warm.run, arguments, self.folder, self.environ(**environ), SECONDS)
+        ran = Ran(ended.code, ended.out.decode(), ended.err.decode())
         assert shows_secrets or leaks(ran.out) == []
         assert leaks(ran.err) == []
         assert "\x1b" not in ran.out + ran.err
@@ -68,7 +69,7 @@ class Shell:
     async def start(
         self, *arguments: str, stdout: int | Any, stderr: int | Any, **environ: str
     ) -> asyncio.subprocess.Process:
-        """A process that is not waited for."""
+        """`python -m syncd`, a process that is not waited for."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -100,8 +101,8 @@ class Shell:
 class Bridge(Shell):
     """A shell beside a world, whose config is written."""
 
-    def __init__(self, folder: Path, world: World) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, warm: Warm, world: World) -> None:
+        super().__init__(folder, warm)
         self.world = world
         self.log = folder / "run.log"
         self.out = folder / "run.out"
@@ -183,15 +184,23 @@ def _all_of(terminal: int) -> str:
         said += some
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """What commands are started from."""
+    made = Warm()
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, warm: Warm) -> Shell:
     """A shell in an empty folder."""
-    return Shell(tmp_path)
+    return Shell(tmp_path, warm)
 
 
 @pytest.fixture
-async def bridge(world: World, tmp_path: Path) -> AsyncIterator[Bridge]:
+async def bridge(world: World, tmp_path: Path, warm: Warm) -> AsyncIterator[Bridge]:
     """A shell in a folder with a config, the platforms up, on each kind of database."""
-    made = Bridge(tmp_path, world)
+    made = Bridge(tmp_path, warm, world)
     yield made
     await made.end()

@@ -45,6 +45,16 @@ async def test_version(shell: Shell) -> None:
     assert (ran.code, ran.out, ran.err) == (0, f"syncd {syncd.__version__}\n", "")
 
 
+async def test_commands_import_what_they_need_themselves(shell: Shell, tmp_path: Path) -> None:
+    """The other tests' processes begin with much imported."""
+    (tmp_path / "config.toml").write_text(EMPTY)
+    for arguments in (("migrate",), ("status",), ("check", "--live"), ("hooks",)):
+        process = await shell.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
+        assert process.returncode == 0, err.decode()
+        assert out
+
+
 async def test_help_imports_nothing_heavy(shell: Shell) -> None:
     code = (
         "import sys, syncd.cli; code = syncd.cli.main(['--help'])\n"

@@ -10,7 +10,9 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,10 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """An empty folder with a short path: the demo's control socket lies below it, whose path may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="syncd-") as name:
+        yield Path(name).resolve()
 
 
 def test_it_tells_the_whole_story_and_leaves_nothing(folder: Path) -> None:
