@@ -109,15 +109,19 @@ def fetch(
 def run(conn: Connection, statement: Any, params: Row) -> list[Any]:
     """The rows (named tuples) of a SELECT or RETURNING statement that is a module constant."""
     prepared = _prepared(statement, conn.dialect)
-    return prepared.rows(_execute(conn, prepared.sql, prepared.values(params)).fetchall())
+    return prepared.rows(_execute(conn, prepared.sql, prepared.values(params)))
 
 
 def _execute(conn: Connection, sql: str, values: tuple[Any, ...]) -> Any:
-    """Driver SQL in the connection's transaction; the driver's cursor. SQLite's errors are the driver's own then."""
-    if is_postgresql(conn):
-        return conn.exec_driver_sql(sql, values).cursor
-    driver: Any = conn.connection.driver_connection
-    return driver.execute(sql, values)
+    """Driver SQL in the connection's transaction; its rows. The errors are the driver's own then."""
+    connection: Any = conn.connection
+    if not is_postgresql(conn):
+        return connection.driver_connection.execute(sql, values).fetchall()
+    if connection.driver_connection.is_in_transaction():
+        return connection.dbapi_connection.run_async(lambda driver: driver.fetch(sql, *values))
+    # SQLAlchemy begins a transaction with the first statement that it sees.
+    result = conn.exec_driver_sql(sql, values)
+    return result.fetchall() if result.returns_rows else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,7 @@ def insert_new(conn: Connection, table: Table, rows: Sequence[Row], key: tuple[s
         # In the order of the key, so that two processes inserting the same rows cannot wait for each other.
         ordered = sorted(rows, key=lambda row: tuple(row[k] for k in key))
         found = _pg_write(conn, _pg_insert(table, tuple(rows[0]), tail), table, ordered)
-        return {tuple(row) for row in found.fetchall()}
+        return {tuple(row) for row in found}
     return {tuple(row) for row in _sqlite_insert(conn, table, rows, tail=tail)}
 
 
@@ -280,9 +284,7 @@ def _sqlite_chunks(conn: Connection, head: str, table: Table, rows: Sequence[Row
     tuples = list(zip(*_columns(table, columns, rows, sqlite=True), strict=True))
     for chunk in _chunks(tuples):
         values = ", ".join([row_text] * len(chunk))
-        cursor = _execute(conn, f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
-        if "RETURNING" in tail:
-            returned += cursor.fetchall()
+        returned += _execute(conn, f"{head}{values}{tail}", tuple(chain.from_iterable(chunk)))
     return returned
 
 

@@ -176,10 +176,11 @@ def is_outage(error: BaseException) -> bool:
         return False
     if isinstance(error, _OUTAGE_ERRORS):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return error.connection_invalidated or state.startswith(_OUTAGES)
+    told = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(told, "sqlstate", None) or "")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return state.startswith(_OUTAGES) or (not state and type(told).__module__.startswith("asyncpg"))
 
 
 def _answer(outcomes: Sequence[tuple[Unit, Any, BaseException | None]]) -> None:
@@ -388,11 +389,16 @@ class _PostgresqlBackend:
         try:
             async with conn.begin():
                 return await conn.run_sync(_carry_out, units)
+        except Exception as error:
+            if is_outage(error):
+                # The pool does not see the driver's own errors, and would hand a dead connection out again.
+                await conn.invalidate(error)
+            raise
         finally:
             await conn.close()
 
     async def _second_try(self, unit: Unit, error: Exception) -> tuple[Unit, Any, BaseException | None]:
-        if not isinstance(error, DBAPIError):
+        if not isinstance(error, DBAPIError) and not hasattr(error, "sqlstate"):
             return unit, None, error
         try:
             return unit, (await self._carried_out([unit]))[0], None

@@ -156,10 +156,11 @@ class Bridge(Shell):
 
     async def _is_ready(self) -> bool:
         assert self.daemon.returncode is None, self.log.read_text()
+        url, patience = f"{self.world.bridge.admin_url}/readyz", aiohttp.ClientTimeout(total=5.0)
         try:
-            async with aiohttp.ClientSession() as client, client.get(f"{self.world.bridge.admin_url}/readyz") as answer:
+            async with aiohttp.ClientSession(timeout=patience) as client, client.get(url) as answer:
                 return answer.status == 200
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return False
 
 

@@ -55,12 +55,15 @@ async def test_a_taken_event_is_committed_with_all_that_it_means(database: Datab
 async def test_copies_of_an_event_make_one_message(database: Database, there: Stage) -> None:
     one = there.platforms["bird"].event("k1", contact_said("c1"))
     taken = await asyncio.gather(
-        *(there.receiver.take("bird", [one, one], via) for via in ("webhook", "poll", "webhook")),
+        *(there.receiver.take("bird", [one, one], "webhook") for _ in range(3)),
+        there.receiver.take("bird", [one], "poll"),
     )
     states = [outcome.state for part in taken for outcome in part]
-    assert sorted(states) == ["done"] + ["duplicate"] * 5
+    assert sorted(states) == ["done"] + ["duplicate"] * 6
     assert len(await database.rows(message)) == 1
-    assert await database.rows(event, "copies") == [(6,)]
+    ((copies,),) = await database.rows(event, "copies")
+    # The poll's counts only where it is committed with the others.
+    assert copies in (6, 7)
 
 
 async def test_one_message_under_several_keys_is_one_message(database: Database, there: Stage) -> None:

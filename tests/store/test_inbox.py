@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,6 +33,13 @@ async def test_a_copy_is_counted_and_not_stored(database: Database) -> None:
     assert await database.run(inbox.store, [arrival("e2", "k1", later), arrival("e3", "k2", later)]) == {"e3"}
     rows = await database.rows(event, "id", "copies", "last_copy_at")
     assert rows == [("e1", 2, later), ("e3", 1, None)]
+
+
+async def test_a_poll_that_finds_an_event_again_is_not_noted(database: Database) -> None:
+    await database.run(inbox.store, [arrival("e1", "k1")])
+    polled = replace(arrival("e2", "k1", NOW + MINUTE), via="poll")
+    assert await database.run(inbox.store, [polled, replace(polled, id="e3", key="k2")]) == {"e3"}
+    assert await database.rows(event, "id", "copies", "last_copy_at") == [("e1", 1, None), ("e3", 1, None)]
 
 
 async def test_copies_within_a_batch_are_one(database: Database) -> None:
