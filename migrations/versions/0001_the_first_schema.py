@@ -26,8 +26,8 @@ def upgrade() -> None:
     op.create_table(
         "attempt",
         sa.Column("delivery_id", sa.Text(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("took_ms", sa.Integer(), nullable=False),
         sa.Column("class", sa.Text(), nullable=False),
         sa.Column("http_status", sa.Integer(), nullable=True),

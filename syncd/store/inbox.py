@@ -110,7 +110,7 @@ def _note_copies(conn: Connection, repeated: Sequence[tuple[str, str, datetime]]
         event,
         [
             {"id": row.id, "copies": row.copies + len(seen), "last_copy_at": max(seen)}
-            for row in fetch(conn, _COUNTED, _KEY, times)
+            for row in fetch(conn, _COUNTED, _KEY, times, order=(event.c.id,), lock=True)
             for seen in (times[row.account, row.key],)
         ],
     )

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection, Engine, Table, event, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from syncd.store import migrations
+from syncd.store import dialect, migrations
 from syncd.store.database import Location, async_engine, writing_engine
 from syncd.store.schema import metadata
 from syncd.store.writer import Store
@@ -74,11 +74,21 @@ def statements() -> Iterator[list[str]]:
     def note(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
+    def straight(conn: Connection, sql: str, values: tuple[Any, ...]) -> Any:
+        before = len(seen)
+        rows = execute(conn, sql, values)
+        if len(seen) == before:  # it went to the driver, past the engine's events
+            seen.append(sql)
+        return rows
+
+    execute = dialect._execute
+    dialect._execute = straight
     event.listen(Engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+        dialect._execute = execute
 
 
 def _apart(coroutine: Any) -> Any:
