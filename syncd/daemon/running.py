@@ -21,7 +21,8 @@ from syncd.daemon.parts import Parts, assemble, client_session
 from syncd.model.clock import Clock, utc_now
 from syncd.store import accounts, lanes, migrations, reports, sessions
 from syncd.store.database import DatabaseError, Location
-from syncd.store.writer import Store, StoreUnavailable, is_outage
+from syncd.store.units import is_outage
+from syncd.store.writer import Store, StoreUnavailable
 from syncd.web.admin import Admin, Readiness
 
 log = structlog.get_logger("syncd.daemon")
