@@ -22,6 +22,18 @@ INTERRUPTED = 130
 """Exit code of a story that was broken off with Ctrl-C, as shells have it."""
 
 
+LONGEST_FOLDER = 80
+"""Characters: the control socket in it must have an address that the system takes."""
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="syncd-demo-")).resolve()
+    if len(str(folder)) <= LONGEST_FOLDER:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="syncd-demo-", dir="/tmp"))
+
+
 def demo(once: bool, as_json: bool) -> int:
     """Play the demo and give its exit code: 0 all was as it should be, 1 something was not.
 
@@ -29,7 +41,7 @@ def demo(once: bool, as_json: bool) -> int:
     Leaves nothing behind, but for the daemon's log and database where something failed.
     """
     telling = Telling(as_json=as_json)
-    stage = Stage(Path(tempfile.mkdtemp(prefix="syncd-demo-")).resolve())
+    stage = Stage(_folder())
     story = Story(stage, telling)
     code = INTERRUPTED
     try:

@@ -209,7 +209,7 @@ class Receiver:
         conversation_ids = set().union(*(one.conversation_ids for one in wanted))
         stored = inbox.waiting(conn, conversation_ids)
         if all(one.first_only for one in wanted):
-            stored = stored[:1]
+            stored = list({one.conversation_id: one for one in reversed(stored)}.values())
         incoming = [
             Incoming(
                 one.id, one.account, one.received_at, self._parse(one.account, RawEvent(one.key, one.body, one.end))

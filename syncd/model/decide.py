@@ -17,12 +17,15 @@ from syncd.model.facts import (
     UserSaid,
 )
 from syncd.model.picture import Copy, Nameless, Pending, Picture
+from syncd.model.retry import SETTLE
 from syncd.model.sending import Author
 from syncd.model.topology import Link, Topology
 from syncd.model.work import CHANNEL, Chat, conversation_of, desk_target, lane_id
 
 NEWS_WITHIN = timedelta(minutes=10)
-"""News of an id that nothing claims is taken for a send whose answer was lost no longer ago than this."""
+"""A status of an id that nothing claims may speak of a send whose id was not told, no longer ago than this."""
+ECHO_WITHIN = timedelta(seconds=10)
+"""An echo of a send whose answer told no id comes within this, or is a new message (Ringotel's page §11.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
     known = _known_copy(picture, incoming.account, fact.messageid)
     if known is not None:
         return Outcome("ignored", f"{'duplicate' if known.origin else 'echo'} of message {known.message}")
-    nameless = _only_nameless(picture, incoming, fact.sessionid)
+    nameless = _only_nameless(picture, incoming, fact.sessionid, ECHO_WITHIN)
     if nameless is not None and fact.messageid is not None and fact.text == nameless.text:
         picture.name_copy(nameless, fact.messageid)
         return Outcome("done", f"echo of message {nameless.copy.message}")
@@ -136,7 +139,7 @@ def _user_said(picture: Picture, topology: Topology, incoming: Incoming, fact: U
     if conversation.id in picture.waiting:
         return Outcome("waiting", "an earlier event of the conversation waits", conversation.id)
     lanes = lanes_of_chat(picture, topology, chat)
-    doubt = _only_doubt(picture, lanes, incoming.received_at)
+    doubt = _only_doubt(picture, lanes, incoming.received_at, SETTLE)
     if doubt is not None and fact.messageid is not None and fact.text == doubt.text:
         picture.settle(doubt, incoming.account, fact.messageid, CopyStatus.SENT)
         return Outcome("done", f"echo of message {doubt.message}")
@@ -203,7 +206,7 @@ def _status_seen(picture: Picture, topology: Topology, incoming: Incoming, fact:
         return Outcome("ignored", f"{fact.status} of a whole session")
     copy = _known_copy(picture, incoming.account, fact.messageid)
     if copy is None and fact.sessionid is not None:
-        nameless = _only_nameless(picture, incoming, fact.sessionid)
+        nameless = _only_nameless(picture, incoming, fact.sessionid, NEWS_WITHIN)
         if nameless is not None:
             copy = nameless.copy
             picture.name_copy(nameless, fact.messageid)
@@ -217,7 +220,7 @@ def _status_seen(picture: Picture, topology: Topology, incoming: Incoming, fact:
 def _status_of_unknown(picture: Picture, topology: Topology, incoming: Incoming, fact: StatusSeen) -> Outcome:
     """A status of an id that nothing claims settles a doubt where exactly one fits (design §14, iSlash's page A6)."""
     lanes = lanes_of_status(picture, topology, incoming.account, fact)
-    doubt = _only_doubt(picture, lanes, incoming.received_at)
+    doubt = _only_doubt(picture, lanes, incoming.received_at, NEWS_WITHIN)
     if doubt is not None:
         picture.settle(doubt, incoming.account, fact.messageid, fact.status)
         return Outcome("done", f"{fact.status} of message {doubt.message}, whose answer was lost")
@@ -246,22 +249,23 @@ def lanes_of_chat(picture: Picture, topology: Topology, chat: Chat) -> list[str]
     return [lane_id(there.id, desk_target(chat.extension)) for there in found if there is not None]
 
 
-# The text alone never makes an echo (G5). But where exactly one copy of ours in a chat lacks its id, and a message
-# turns up there whose id nobody knows, the text may rule out that the user wrote something else meanwhile.
+# The text alone never makes an echo (G5): a user may well answer with the contact's own word. But where exactly one
+# copy of ours in a chat lacks its id, and a message turns up there at once whose id nobody knows, the text may rule out
+# that the user wrote something else.
 
 
-def _only_nameless(picture: Picture, incoming: Incoming, sessionid: str | None) -> Nameless | None:
+def _only_nameless(picture: Picture, incoming: Incoming, sessionid: str | None, within: timedelta) -> Nameless | None:
     there = picture.nameless.get((incoming.account, sessionid), []) if sessionid is not None else []
-    fitting = [one for one in there if incoming.received_at - one.written_at < NEWS_WITHIN]
+    fitting = [one for one in there if incoming.received_at - one.written_at < within]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _only_doubt(picture: Picture, lanes: list[str], at: datetime) -> Pending | None:
+def _only_doubt(picture: Picture, lanes: list[str], at: datetime, within: timedelta) -> Pending | None:
     fitting = [
         doubt
         for lane in lanes
         for doubt in picture.doubts.get(lane, ())
-        if doubt.tried_at is None or at - doubt.tried_at < NEWS_WITHIN
+        if doubt.tried_at is None or at - doubt.tried_at < within
     ]
     return fitting[0] if len(fitting) == 1 else None
 

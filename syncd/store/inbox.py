@@ -72,7 +72,8 @@ def store(conn: Connection, arrivals: Sequence[Arrival]) -> set[str]:
         elif same is not None and one.window is not None and abs(one.received_at - same.received_at) < one.window:
             repeated.append((one.account, key_of(same), one.received_at))
         elif (one.account, key) in fresh:
-            repeated.append((one.account, key, one.received_at))
+            if one.via != "poll":
+                repeated.append((one.account, key, one.received_at))
         else:
             fresh[one.account, key] = one
             lately[one.account, one.key] = one
