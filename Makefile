@@ -25,7 +25,7 @@ demo: $(RUNTIME)
 	$(BIN)/syncd demo
 
 test: $(DEVELOPMENT)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

@@ -149,7 +149,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_lane_busy",
         "lane",
-        ["due_at", "id"],
+        ["id"],
         unique=False,
         sqlite_where=sa.text("busy"),
         postgresql_where=sa.text("busy"),

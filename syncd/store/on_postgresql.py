@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.store.database import Location, async_engine
 from syncd.store.units import MOST_UNITS, Outcome, R, Side, StoreUnavailable, Unit, answer, carry_out, is_outage
+
+MOST_TRIES = 6
+_CONFLICTS = frozenset({"23505", "40001", "40P01"})
+"""SQLSTATEs: unique violation, serialization failure, deadlock. Another side or process was first with the same rows;
+what it wrote is seen the next time."""
 
 
 class Line:
@@ -111,8 +117,7 @@ class OnPostgresql:
             if is_outage(error):
                 raise
             if len(units) == 1:
-                # Another process may have been first with the same row: what it wrote is seen the second time.
-                return [await self._second_try(units[0], error)]
+                return [await self._tried_again(units[0], error)]
         return [outcome for unit in units for outcome in await self._commit([unit])]
 
     async def _carried_out(self, units: Sequence[Unit]) -> list[Any]:
@@ -134,12 +139,16 @@ class OnPostgresql:
         finally:
             await conn.close()
 
-    async def _second_try(self, unit: Unit, error: Exception) -> Outcome:
-        if not isinstance(error, DBAPIError) and not hasattr(error, "sqlstate"):
-            return unit, None, error
-        try:
-            return unit, (await self._carried_out([unit]))[0], None
-        except Exception as again:
-            if is_outage(again):
-                raise
-            return unit, None, again
+    async def _tried_again(self, unit: Unit, error: Exception) -> Outcome:
+        for tries in range(MOST_TRIES):
+            told = error.orig if isinstance(error, DBAPIError) else error
+            if str(getattr(told, "sqlstate", "")) not in _CONFLICTS:
+                break
+            await asyncio.sleep(random.random() * 0.01 * tries)
+            try:
+                return unit, (await self._carried_out([unit]))[0], None
+            except Exception as again:
+                if is_outage(again):
+                    raise
+                error = again
+        return unit, None, error

@@ -172,7 +172,7 @@ lane = Table(
     Column("token", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
-Index("ix_lane_busy", lane.c.due_at, lane.c.id, sqlite_where=text("busy"), postgresql_where=text("busy"))
+Index("ix_lane_busy", lane.c.id, sqlite_where=text("busy"), postgresql_where=text("busy"))
 
 delivery = Table(
     "delivery",

@@ -63,13 +63,21 @@ Outcome = tuple[Unit, Any, BaseException | None]
 """A unit with its result or its error."""
 
 
+def call(conn: Connection, items: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
+    """The handler of units that are functions of their own: (function, its arguments after the connection)."""
+    return [function(conn, *args) for function, args in items]
+
+
 def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
-    """Run the units' handlers, a call a handler, in the order of first appearance; the results unit by unit."""
+    """Run the units' handlers, a call a handler; the results unit by unit.
+
+    Handlers that lock lanes come first, so that transactions lock in the same order: lanes, then sessions.
+    """
     groups: dict[Any, list[int]] = {}
     for place, unit in enumerate(units):
         groups.setdefault(unit.handler, []).append(place)
     results: list[Any] = [None] * len(units)
-    for handler, places in groups.items():
+    for handler, places in sorted(groups.items(), key=lambda group: group[0] is call):
         for place, result in zip(places, handler(conn, [units[p].item for p in places]), strict=True):
             results[place] = result
     return results

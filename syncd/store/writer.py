@@ -7,15 +7,13 @@ together, commits once, and only then answers all of them. There is no timer: a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
-
-from sqlalchemy import Connection
 
 from syncd.store.database import Location
 from syncd.store.on_postgresql import OnPostgresql
 from syncd.store.on_sqlite import OnSqlite
-from syncd.store.units import Handler, I, R, Side, StoreUnavailable, Unit
+from syncd.store.units import Handler, I, R, Side, StoreUnavailable, Unit, call
 
 __all__ = ["Handler", "Observer", "Side", "Store", "StoreUnavailable"]
 
@@ -76,7 +74,7 @@ class Store:
 
     async def write(self, function: Callable[..., R], *args: Any) -> R:
         """Run `function(conn, *args)` as a unit of its own in the next transaction."""
-        return await self.submit(_call, (function, args))
+        return await self.submit(call, (function, args))
 
     async def read(self, function: Callable[..., R], *args: Any) -> R:
         """Run `function(conn, *args)` on a reader, which cannot write. Raises `StoreUnavailable`."""
@@ -88,7 +86,3 @@ class Store:
         self.units += units
         if self.observer is not None:
             self.observer.committed(units, seconds)
-
-
-def _call(conn: Connection, items: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
-    return [function(conn, *args) for function, args in items]

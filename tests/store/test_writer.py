@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from syncd.store import writer
+from syncd.store import on_sqlite
 from syncd.store.database import Location, writing_engine
 from syncd.store.schema import conversation
 from syncd.store.writer import Store, StoreUnavailable
@@ -60,7 +60,7 @@ def impatient() -> Iterator[None]:
 
         return made
 
-    with patch.object(writer, "writing_engine", engine):
+    with patch.object(on_sqlite, "writing_engine", engine):
         yield
 
 
