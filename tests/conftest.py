@@ -8,27 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import Database, postgresql_database, sqlite_database, why_no_postgresql
+from tests.support.databases import NO_POSTGRESQL, Database, postgresql_database, sqlite_database, why_no_postgresql
 from tests.support.world import World
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep pytest-alembic's ready-made tests out: they bind to this file, and pytest 9 cannot collect them."""
-    if hasattr(config.option, "pytest_alembic_tests_path"):
-        config.option.pytest_alembic_tests_path = "tests/none"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell of all that PostgreSQL is missing for in one line: as skipped at one place, here."""
     report = yield
-    if report.skipped and isinstance(report.longrepr, tuple) and str(_reason()) in report.longrepr[2]:
+    if report.skipped and isinstance(report.longrepr, tuple) and NO_POSTGRESQL in report.longrepr[2]:
         report.longrepr = (__file__, 1, report.longrepr[2])
     return report
-
-
-def _reason() -> str | None:
-    return _no_postgresql[0] if _no_postgresql else None
 
 
 _no_postgresql: list[str | None] = []

@@ -95,13 +95,16 @@ async def postgresql_database() -> AsyncIterator[Database]:
         await _fetch(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+NO_POSTGRESQL = "PostgreSQL does not answer"
+
+
 async def why_no_postgresql() -> str | None:
     """Why there is no PostgreSQL to test on; None where there is."""
     server = os.environ.get(SERVER, DEFAULT_SERVER)
     try:
         await _fetch(server, "SELECT 1")
     except Exception as error:
-        return f"PostgreSQL does not answer ({type(error).__name__}): set {SERVER} to test on it too"
+        return f"{NO_POSTGRESQL} ({type(error).__name__}): set {SERVER} to test on it too"
     return None
 
 
