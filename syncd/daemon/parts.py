@@ -47,7 +47,7 @@ def assemble(config: Config, store: Store, session: aiohttp.ClientSession, *, ow
     ids = Ids(clock)
     platforms = platforms_of(config, session)
     ledger = Ledger(store, config.topology, owner=owner, clock=clock, ids=ids)
-    dispatcher = Dispatcher(ledger, config.topology, clock=clock)
+    dispatcher = Dispatcher(ledger, config.topology)
     receiver = Receiver(store, config.topology, platforms, clock=clock, ids=ids, hand_on=dispatcher.hand_on)
     senders = {
         name: Sender(

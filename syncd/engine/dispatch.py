@@ -10,7 +10,6 @@ import structlog
 from syncd.engine.ledger import Ledger
 from syncd.engine.receive import Receiver
 from syncd.engine.sender import Sender
-from syncd.model.clock import Clock
 from syncd.model.topology import Topology
 from syncd.model.work import Duty, LaneName, extension_of
 from syncd.store.writer import StoreUnavailable
@@ -31,10 +30,9 @@ SWEEP_PAGE = 1_000
 class Dispatcher:
     """Owns the senders. `hand_on` may be called from any task of the loop."""
 
-    def __init__(self, ledger: Ledger, topology: Topology, *, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, topology: Topology) -> None:
         self._ledger = ledger
         self._topology = topology
-        self._clock = clock
         self.senders: dict[str, Sender] = {}
         self._receiver: Receiver | None = None
         self._timers: dict[str, tuple[asyncio.TimerHandle, str]] = {}

@@ -56,8 +56,6 @@ class Taken:
     """New deliveries, for the dispatcher."""
     woken: tuple[LaneName, ...] = ()
     """Lanes that an echo set going."""
-    moved: bool = True
-    """The cursor was ours to move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +197,9 @@ class Receiver:
         taken = []
         for batch in batches:
             move = batch.move
-            moved = move is None or cursors.move(conn, move.account, move.end, move.value, move.owner, picture.now)
-            taken.append(Taken(tuple(outcomes.get(one.id, DUPLICATE) for one in batch.arrivals), moved=moved))
+            if move is not None:
+                cursors.move(conn, move.account, move.end, move.value, move.owner, picture.now)
+            taken.append(Taken(tuple(outcomes.get(one.id, DUPLICATE) for one in batch.arrivals)))
         # The batch's deliveries are handed on together, by whichever unit is answered first.
         taken[0] = replace(taken[0], duties=tuple(picture.duties), woken=_woken(picture))
         return taken

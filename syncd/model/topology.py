@@ -59,7 +59,6 @@ class Topology:
     links: tuple[Link, ...]
     _names: Mapping[str, Link] = field(init=False, repr=False, compare=False)
     _channels: Mapping[tuple[str, str], Link] = field(init=False, repr=False, compare=False)
-    _desks: Mapping[tuple[str, str], tuple[Link, ...]] = field(init=False, repr=False, compare=False)
     _users: Mapping[tuple[str, str, str], tuple[Link, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,14 +66,12 @@ class Topology:
         channels = {(link.channel.account, link.channel.key): link for link in self.links}
         if len(names) != len(self.links) or len(channels) != len(self.links):
             raise ValueError("two links share a name or a channel end")
-        desks: dict[tuple[str, str], tuple[Link, ...]] = {}
         users: dict[tuple[str, str, str], tuple[Link, ...]] = {}
         for link in self.links:
             desk = (link.desk.account, link.desk.key)
-            desks[desk] = (*desks.get(desk, ()), link)
             for extension in dict.fromkeys(link.desk.users):
                 users[(*desk, extension)] = (*users.get((*desk, extension), ()), link)
-        for name, value in (("_names", names), ("_channels", channels), ("_desks", desks), ("_users", users)):
+        for name, value in (("_names", names), ("_channels", channels), ("_users", users)):
             object.__setattr__(self, name, value)
 
     def link(self, name: str) -> Link | None:
@@ -88,7 +85,3 @@ class Topology:
     def by_desk_user(self, account: str, organization: str, extension: str) -> tuple[Link, ...]:
         """The links that list this user, in file order."""
         return self._users.get((account, organization, extension), ())
-
-    def desk_links(self, account: str, organization: str) -> tuple[Link, ...]:
-        """The links of one organization at a desk, in file order."""
-        return self._desks.get((account, organization), ())

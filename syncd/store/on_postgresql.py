@@ -14,9 +14,10 @@ from syncd.store.database import Location, async_engine
 from syncd.store.units import MOST_UNITS, Outcome, R, Side, StoreUnavailable, Unit, answer, carry_out, is_outage
 
 MOST_TRIES = 6
-_CONFLICTS = frozenset({"23505", "40001", "40P01"})
-"""SQLSTATEs: unique violation, serialization failure, deadlock. Another side or process was first with the same rows;
-what it wrote is seen the next time."""
+_PASSING = frozenset({"40001", "40P01"})
+"""SQLSTATEs: serialization failure, deadlock."""
+_CONFLICTS = _PASSING | {"23505"}
+"""And unique violation: another side or process was first with the same row; what it wrote is seen the next time."""
 
 
 class Line:
@@ -141,8 +142,7 @@ class OnPostgresql:
 
     async def _tried_again(self, unit: Unit, error: Exception) -> Outcome:
         for tries in range(MOST_TRIES):
-            told = error.orig if isinstance(error, DBAPIError) else error
-            if str(getattr(told, "sqlstate", "")) not in _CONFLICTS:
+            if _state(error) not in _CONFLICTS:
                 break
             await asyncio.sleep(random.random() * 0.01 * tries)
             try:
@@ -151,4 +151,12 @@ class OnPostgresql:
                 if is_outage(again):
                     raise
                 error = again
+        if _state(error) in _PASSING:
+            # Still somebody is in the way: a local fault, which is no reason to give an event or an answer up.
+            return unit, None, StoreUnavailable("other transactions kept being first")
         return unit, None, error
+
+
+def _state(error: Exception) -> str:
+    told = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(told, "sqlstate", ""))

@@ -46,11 +46,6 @@ def test_by_desk_user_is_in_file_order_and_within_the_organization() -> None:
     assert TOPOLOGY.by_desk_user("other", "1", "9004") == ()
 
 
-def test_desk_links() -> None:
-    assert TOPOLOGY.desk_links("office", "1") == (A, B)
-    assert TOPOLOGY.desk_links("office", "3") == ()
-
-
 def test_names_and_channel_ends_are_unique() -> None:
     with pytest.raises(ValueError, match="share"):
         Topology((A, replace(B, name="a")))

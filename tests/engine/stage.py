@@ -154,7 +154,7 @@ def stage(
     made = platforms or {name: FakePlatform(name) for name in sorted(names)}
     ids = Ids(clock)
     ledger = Ledger(store, topology, owner=owner, clock=clock, ids=ids)
-    dispatcher = Dispatcher(ledger, topology, clock=clock)
+    dispatcher = Dispatcher(ledger, topology)
     receiver = Receiver(store, topology, made, clock=clock, ids=ids, hand_on=dispatcher.hand_on)
     senders = {
         name: Sender(

@@ -15,14 +15,12 @@ def test_links_are_found_by_name_channel_and_user_in_file_order() -> None:
     assert TOPOLOGY.by_channel("islash", "whatsapp-channel") is whatsapp
     assert TOPOLOGY.by_desk_user("office", ORGANIZATION, "9004") == (sms, whatsapp)
     assert TOPOLOGY.by_desk_user("office", ORGANIZATION, "9005") == (solo,)
-    assert TOPOLOGY.desk_links("office", ORGANIZATION) == (sms, whatsapp, solo)
 
 
 def test_what_no_link_has_is_not_found() -> None:
     assert TOPOLOGY.link("gone") is None
     assert TOPOLOGY.by_channel("office", "sms-channel") is None
     assert TOPOLOGY.by_desk_user("office", "another organization", "9003") == ()
-    assert TOPOLOGY.desk_links("bird", ORGANIZATION) == ()
 
 
 def test_a_user_listed_twice_is_one() -> None:
