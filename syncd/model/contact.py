@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 import phonenumbers
 
 from syncd.model.facts import ContactForm
+
+FORGOTTEN = "forgotten-"
+"""How the token begins that stands in place of a contact who was erased (`syncd forget`)."""
 
 _DIGITS = re.compile(r"\+?[0-9]+\Z")
 _FILLERS = str.maketrans("", "", " ()-./\u00a0")
@@ -31,6 +35,13 @@ def canonical(spelling: str, form: ContactForm, region: str) -> str:
     if form is ContactForm.INTERNATIONAL:
         return "+" + digits.removeprefix("00")
     return _e164(digits, region) or _e164("+" + digits.removeprefix("00"), None) or spelling
+
+
+def spellings(given: str, regions: Iterable[str]) -> set[str]:
+    """How a contact may be called in syncd whom somebody calls so; `regions` are those of the links."""
+    return {given, canonical(given, ContactForm.INTERNATIONAL, "")} | {
+        canonical(given, ContactForm.PHONE, region) for region in set(regions)
+    }
 
 
 def _e164(digits: str, region: str | None) -> str | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from syncd.model.files import Attachment
+
 
 class ContactForm(StrEnum):
     """How a platform's spelling of a contact is to be read."""
@@ -47,6 +49,10 @@ class ContactSaid:
     """When it was said, by the platform's clock, UTC; None where the platform does not say."""
     name: str | None = None
     """The contact's display name."""
+    files: tuple[Attachment, ...] = ()
+    """What was sent with it; the text may then be empty."""
+    quotes: str | None = None
+    """The platform's id of the message that it answers to, on this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,23 @@ class UserSaid:
     messageid: str | None
     text: str
     said_at: datetime | None
+    files: tuple[Attachment, ...] = ()
+    """What was sent with it; the text may then be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserEdited:
+    """A desk user changed the text of a message."""
+
+    messageid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted:
+    """A desk user took a message back."""
+
+    messageid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,7 @@ class ChannelSaid:
     """Status reported with it; None where it is one that changes nothing."""
     reason: str | None = None
     """Why it failed, in the platform's words."""
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,8 @@ class StatusSeen:
 
     status: CopyStatus
     messageid: str | None = None
-    """The copy; None where the platform names only the session (Ringotel's `read`)."""
+    """The copy; None where the platform names only the session (Ringotel's `read`), or a recipient and a time
+    (Messenger's watermarks: all copies to `recipient` on `end` until `at`)."""
     sessionid: str | None = None
     reference: str | None = None
     end: str | None = None
@@ -99,6 +124,19 @@ class StatusSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """syncd itself says that a user's message did not reach the contact, or may not have: the user is to be told."""
+
+    link: str
+    contact: str
+    """As the conversation names it."""
+    extension: str
+    """Whose chat is told."""
+    text: str
+    """What is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uninteresting:
     """Something that syncd does not carry; stored, counted, and not acted on."""
 
@@ -106,4 +144,4 @@ class Uninteresting:
     """A stable lower-case phrase, e.g. `typing`, `unknown method`; never message text."""
 
 
-Fact = ContactSaid | UserSaid | ChannelSaid | StatusSeen | Uninteresting
+Fact = ContactSaid | UserSaid | UserEdited | UserDeleted | ChannelSaid | StatusSeen | Undelivered | Uninteresting

@@ -5,15 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
-from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError, Sent
+from syncd.model.sending import (
+    AuthFailed,
+    EndRefused,
+    Gone,
+    MaybeSent,
+    NotSent,
+    RateLimited,
+    Rejected,
+    SendError,
+    Sent,
+)
 
 FIRST_WAIT = 0.5
 """Seconds: ceiling of the wait after the first failed attempt; it doubles with each."""
 LONGEST_WAIT = 60.0
 """Seconds."""
+END_WAIT = 60.0
+"""Seconds between attempts while an end is refused."""
+MOST_ATTEMPTS = 50
+"""A delivery is given up after so many attempts, if `GIVE_UP_AFTER` has passed too."""
+GIVE_UP_AFTER = timedelta(hours=48)
 SETTLE = timedelta(seconds=30)
 """How long a lane waits for a doubt to be settled (design §14)."""
 
@@ -38,8 +53,8 @@ def backoff(attempts: int, draw: Callable[[], float]) -> float:
     return 0.05 + draw() * ceiling
 
 
-def verdict(result: Sent | SendError, *, attempts: int, draw: Callable[[], float]) -> Verdict:
-    """Judge one attempt, the `attempts`-th of its delivery."""
+def verdict(result: Sent | SendError, *, attempts: int, waited: timedelta, draw: Callable[[], float]) -> Verdict:
+    """Judge one attempt, the `attempts`-th of its delivery, which was made so long ago (`waited`)."""
     match result:
         case Sent():
             return Verdict("sent", False, None, "")
@@ -48,14 +63,26 @@ def verdict(result: Sent | SendError, *, attempts: int, draw: Callable[[], float
             return Verdict("ready", True, wait, f"rate limited: {result.reason}", counts=False)
         case AuthFailed():
             return Verdict("ready", True, 1.0, f"account: {result.reason}", counts=False)
+        case EndRefused():
+            return Verdict("ready", True, END_WAIT, f"its end: {result.reason}", counts=False)
         case Rejected() | Gone():
             return Verdict("dead", False, None, result.reason)
         case MaybeSent():
             return Verdict("unknown", True, 1.0, result.reason)
         case NotSent() if result.tries is not None and attempts >= result.tries:
             return Verdict("dead", False, None, f"{result.reason} (after {attempts} tries)")
+        case NotSent() if attempts >= MOST_ATTEMPTS and waited >= GIVE_UP_AFTER:
+            hours = int(waited.total_seconds() // 3600)
+            return Verdict("dead", False, None, f"given up after {attempts} tries in {hours} hours: {result.reason}")
         case _:
             return Verdict("ready", True, backoff(attempts, draw), result.reason)
+
+
+def too_old(said_at: datetime, now: datetime, max_age: timedelta) -> Verdict | None:
+    """The end of a message that was said longer ago than its link carries messages; None where it is young enough."""
+    if now - said_at <= max_age:
+        return None
+    return Verdict("dead", False, None, f"older than max_age: said {said_at:%Y-%m-%d %H:%M} UTC")
 
 
 def class_of(result: Sent | SendError) -> str:

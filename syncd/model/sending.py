@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
+
+from syncd.model.files import File
+from syncd.model.text import storable
 
 
 class Author(StrEnum):
@@ -14,6 +18,8 @@ class Author(StrEnum):
     USER = "user"
     CHANNEL = "channel"
     """Somebody on the channel itself: an agent, a flow, a campaign."""
+    SYNCD = "syncd"
+    """syncd itself: a notice to a user, shown as if the contact wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,34 @@ class Outgoing:
     """Desk only: the current session of that chat."""
     name: str | None = None
     """The contact's display name, where a channel told one."""
+    file: File | None = None
+    """A file to be sent; `text` is then its caption, empty where the platform has none (`Capabilities.captions`)."""
+    history: bool = False
+    """Desk only: something said long ago, to stand where it was said; nobody is notified."""
+    copy_of: str | None = None
+    """Desk only: the desk's own id of a message whose content is to be put here, instead of text or file."""
+    quotes: str | None = None
+    """Only with `Capabilities.quotes`: the platform's own id of the message that this one answers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is done to a copy that is there already."""
+
+    end: str
+    messageid: str
+    """The platform's id of the copy."""
+    sessionid: str | None
+    """The session that holds it; None on channels."""
+    text: str = ""
+    """The new text, for an edit."""
+
+
+class Receipt(StrEnum):
+    """What an author is told of a message."""
+
+    DELIVERED = "delivered"
+    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +109,11 @@ class SendError(Exception):
         self.http_status = http_status
         self.answer = answer[:1000]
 
+    def storable(self) -> Self:
+        """Itself, with texts that every database takes: a platform may say anything in its refusals."""
+        self.reason, self.answer = storable(self.reason), storable(self.answer)
+        return self
+
 
 class NotSent(SendError):
     """Certainly not done: no byte was written, or the platform says so. Try again later.
@@ -105,6 +144,10 @@ class Rejected(SendError):
 
 class AuthFailed(SendError):
     """The account's credentials are refused: the account pauses, its queue is kept."""
+
+
+class EndRefused(SendError):
+    """This one end's credentials are refused, or it is not connected: its lanes wait, the account goes on (G10)."""
 
 
 class Gone(SendError):

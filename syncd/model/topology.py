@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from syncd.model.capabilities import Capabilities
+
 
 @dataclass(frozen=True, slots=True)
 class DeskEnd:
@@ -17,6 +19,7 @@ class DeskEnd:
     """The organization (`Plugin.end_key`)."""
     users: tuple[str, ...]
     """Extensions (or shared numbers), the first one first in the file; never empty."""
+    able: Capabilities = field(default=Capabilities("desk", 2.0, 4000, sessions=True), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class ChannelEnd:
     account: str
     key: str
     """What facts and sends call this end by (`Plugin.end_key`); never a secret."""
+    able: Capabilities = field(default=Capabilities("channel", 10.0, 4000), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
