@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
+from syncd.failpoints import step, unit
 from syncd.store import dialect
 from syncd.store.schema import cursor
 
 
+@unit("cursor_take")
 def take(conn: Connection, account: str, end: str, owner: str, lease: timedelta) -> tuple[bool, str | None]:
     """Become the one that polls this end: (whether we are, the cursor; None before the first poll)."""
     now = dialect.now(conn)
@@ -32,6 +34,7 @@ def take(conn: Connection, account: str, end: str, owner: str, lease: timedelta)
     return bool(taken.rowcount), value or None
 
 
+@step("cursor_move")
 def move(conn: Connection, account: str, end: str, value: str, owner: str, now: datetime) -> bool:
     """Move the cursor, if the end is still ours; whether it is."""
     moved = conn.execute(
@@ -42,6 +45,13 @@ def move(conn: Connection, account: str, end: str, value: str, owner: str, now: 
     return bool(moved.rowcount)
 
 
+@unit("disown_cursors")
+def disown_all(conn: Connection) -> None:
+    """Give up every end. Only for the one process of a SQLite database, at its start: whoever polled is dead."""
+    conn.execute(update(cursor).where(cursor.c.owner.is_not(None)).values(owner=None, lease_until=None))
+
+
+@unit("cursor_leave")
 def leave(conn: Connection, owner: str) -> None:
     """Give up every end that this process polls."""
     conn.execute(update(cursor).where(cursor.c.owner == owner).values(owner=None, lease_until=None))

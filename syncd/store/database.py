@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 _SQLITE = "sqlite:///"
+IDLE_SECONDS = 3
+"""A transaction in which nothing is asked for so long is the server's to end: its process is stopped, its machine gone,
+or the network has swallowed the connection, and others wait for the rows that it has locked (G4). A healthy one asks
+again within milliseconds, and others must not wait until their own statements run out of time."""
+UPGRADE_IDLE_SECONDS = 30
+"""The same while a schema is upgraded, which reads its scripts meanwhile."""
+STATEMENT_SECONDS = 10.0
+"""No statement of the daemon takes that long where the database answers at all: a webhook is tried no longer."""
 
 
 class DatabaseError(Exception):
@@ -51,13 +61,16 @@ class Location:
     __str__ = __repr__
 
 
-def writing_engine(location: Location) -> Engine:
-    """SQLite's one writing connection: WAL, `synchronous=FULL` (G1), `BEGIN IMMEDIATE`."""
+def writing_engine(location: Location, *, create: bool = True) -> Engine:
+    """SQLite's one writing connection: WAL, `synchronous=FULL` (G1), `BEGIN IMMEDIATE`.
+
+    Without `create` a file that is missing stays so: what a new one took could not be found in the old one.
+    """
     engine = create_engine(
         location.address,
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args={"check_same_thread": False, "timeout": 5.0, "cached_statements": 512},
+        creator=lambda: _connected(location, "rwc" if create else "rw"),
     )
     _prepare_sqlite(engine, begin="BEGIN IMMEDIATE", query_only=False)
     return engine
@@ -72,30 +85,32 @@ def reading_engine(location: Location, *, size: int = 2) -> Engine:
         max_overflow=0,
         pool_timeout=10,
         hide_parameters=True,
-        connect_args={"check_same_thread": False, "timeout": 5.0},
+        creator=lambda: _connected(location, "rw"),
     )
     _prepare_sqlite(engine, begin="BEGIN", query_only=True)
     return engine
 
 
-def async_engine(location: Location, *, size: int = 4) -> AsyncEngine:
-    """PostgreSQL over asyncpg."""
+def async_engine(location: Location, *, size: int = 4, seconds: float | None = STATEMENT_SECONDS) -> AsyncEngine:
+    """PostgreSQL over asyncpg. A statement may take `seconds` (None: as long as it takes)."""
     try:
         import asyncpg  # noqa: F401
     except ImportError:
         raise DatabaseError("PostgreSQL needs the driver: pip install 'syncd[postgres]'") from None
+    idle = UPGRADE_IDLE_SECONDS if seconds is None else IDLE_SECONDS
+    settings = {"application_name": "syncd", "idle_in_transaction_session_timeout": f"{idle}s"}
     return create_async_engine(
         location.address,
         pool_size=size,
         max_overflow=0,
         pool_timeout=10,
         hide_parameters=True,
-        connect_args={"timeout": 5, "command_timeout": 60, "server_settings": {"application_name": "syncd"}},
+        connect_args={"timeout": 5, "command_timeout": seconds, "server_settings": settings},
     )
 
 
 def lock_file(location: Location) -> Callable[[], None]:
-    """Be the only process that writes to this SQLite file; returns how to stop being it.
+    """Be the only process that writes to this SQLite file, which is made if need be; returns how to stop being it.
 
     Raises `DatabaseError` where another process is it. The lock dies with its process.
     """
@@ -109,7 +124,19 @@ def lock_file(location: Location) -> Callable[[], None]:
         raise DatabaseError(
             f"another syncd writes to {location.path}: stop it first, or use PostgreSQL for several processes"
         ) from None
+    # What people say is in it: for syncd's user only, whatever the umask; its log takes the same mode from it.
+    os.close(os.open(location.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return lambda: os.close(handle)
+
+
+def _connected(location: Location, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(location.path))}?mode={mode}",
+        uri=True,
+        timeout=5.0,
+        check_same_thread=False,
+        cached_statements=512,
+    )
 
 
 def _prepare_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:

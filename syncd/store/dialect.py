@@ -31,6 +31,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    collate,
     func,
     insert,
     select,
@@ -183,9 +184,11 @@ def _fetch(
     statement = select(*columns).where(_among(on_postgresql, key))
     if where is not None:
         statement = statement.where(where)
-    if order:
-        statement = statement.order_by(*order)
-    return statement.with_for_update() if lock and on_postgresql else statement
+    if lock and on_postgresql:
+        # By bytes, as Python sorts them for the statements that write, whatever the database's own order is.
+        by_bytes = (collate(column, "C") if isinstance(column.type, Text) else column for column in order)
+        return statement.order_by(*by_bytes).with_for_update()
+    return statement.order_by(*order)
 
 
 @cache

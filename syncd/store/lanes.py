@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Text, bindparam, exists, func, select, text, update
+from sqlalchemy import Connection, exists, select, text, update
 
-from syncd.model.picture import Pending
-from syncd.model.sending import Author
-from syncd.model.text import from_bytes
-from syncd.model.work import Duty, LaneName
+from syncd.failpoints import unit
+from syncd.model.records import Pending
+from syncd.model.work import Duty, LaneName, Op
 from syncd.store import dialect
 from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, run, update_rows, upsert_rows
 from syncd.store.inbox import WAITS
-from syncd.store.schema import conversation, delivery, event, lane, message
+from syncd.store.locks import hold, locks
+from syncd.store.schema import conversation, delivery, event, lane
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
 _BEFORE = (
@@ -28,24 +27,6 @@ _BEFORE = (
     exists().where(event.c.conversation_id == lane.c.conversation_id, WAITS).label("event_waits"),
 )
 _ITS_LANE = lane.c.id == delivery.c.lane_id
-_DUTY = (
-    delivery.c.id.label("delivery_id"),
-    delivery.c.lane_id,
-    delivery.c.target,
-    delivery.c.reference,
-    delivery.c.seq,
-    delivery.c.created_at,
-    message.c.id.label("message"),
-    message.c.author,
-    message.c.extension,
-    message.c.body,
-    message.c.said_at,
-    conversation.c.id.label("conversation_id"),
-    conversation.c.link,
-    conversation.c.contact,
-    conversation.c.spelling,
-    conversation.c.name,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +39,10 @@ class Head:
     attempts: int
     tried_at: datetime | None
     sessionid: str | None
+    forced: bool
+    """An operator asked for it, however old the message is."""
+    op: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +52,8 @@ class Held:
     token: int
     head: Head
     until: datetime
+    kept: bool = False
+    """It was this process's before, and nobody else's since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +111,30 @@ def add(conn: Connection, duties: Sequence[Duty], now: datetime) -> None:
         ],
         "busy",
     )
-    insert_rows(
-        conn,
-        delivery,
-        [
-            {
-                "id": duty.delivery_id,
-                "lane_id": duty.lane_id,
-                "message": duty.message,
-                "target": duty.target,
-                "op": "message",
-                "part": 0,
-                "revision": 0,
-                "reference": duty.reference,
-                "seq": duty.seq,
-                "state": "ready",
-                "open": True,
-                "token": 0,
-                "attempts": 0,
-                "reason": "",
-                "created_at": now,
-                "updated_at": now,
-            }
-            for duty in duties
-        ],
-    )
+    insert_rows(conn, delivery, [_row(duty, now) for duty in duties if not duty.history])
+    history = {"history": True, "forced": True}
+    insert_rows(conn, delivery, [_row(duty, now) | history for duty in duties if duty.history])
+
+
+def _row(duty: Duty, now: datetime) -> dict[str, Any]:
+    return {
+        "id": duty.delivery_id,
+        "lane_id": duty.lane_id,
+        "message": duty.message,
+        "target": duty.target,
+        "op": duty.op,
+        "part": duty.part,
+        "revision": duty.revision,
+        "reference": duty.reference,
+        "seq": duty.seq,
+        "state": "ready",
+        "open": True,
+        "token": 0,
+        "attempts": 0,
+        "reason": "",
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def claim(
@@ -174,7 +160,7 @@ def claim(
             found[one.id] = NotHeld("nothing to deliver")
             continue
         token = one.token if one.owner == owner and one.lease_until > now else one.token + 1
-        found[one.id] = Held(token, head, until)
+        found[one.id] = Held(token, head, until, one.owner == owner)
         leased.append({"id": one.id, "owner": owner, "lease_until": until, "token": token, "due_at": None, "why": ""})
     update_rows(conn, lane, leased)
     idle = [{"id": one.id, "owner": None, "busy": False} for one in mine.values() if one.id not in heads]
@@ -255,25 +241,38 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
     return after
 
 
+@locks(lambda lane_ids, *_: lane_ids)
+@unit("renew")
+def renew(conn: Connection, lane_ids: Sequence[str], owner: str, lease: timedelta) -> list[str]:
+    """Keep the leases of lanes in hand: work on one may take longer than a lease, a stopped process may not keep it.
+
+    Those that are this process's still.
+    """
+    until = dialect.now(conn) + lease
+    rows = fetch(conn, _LANE, (lane.c.id,), lane_ids, order=(lane.c.id,), lock=True)
+    ours = [row.id for row in rows if row.owner == owner]
+    update_rows(conn, lane, [{"id": one, "lease_until": until} for one in ours])
+    return ours
+
+
 def release(conn: Connection, lane_ids: Iterable[str], owner: str) -> None:
     """Give leases back without having done anything."""
     rows = fetch(conn, _LANE, (lane.c.id,), set(lane_ids), order=(lane.c.id,), lock=True)
     update_rows(conn, lane, [{"id": row.id, "owner": None, "lease_until": None} for row in rows if row.owner == owner])
 
 
-def settle(conn: Connection, pending: Sequence[Pending], now: datetime) -> None:
-    """Deliveries that a platform proves to be sent; their lanes wait no longer."""
+def settle(conn: Connection, pending: Sequence[Pending], now: datetime, reason: str = "told by the platform") -> None:
+    """Deliveries that a platform proves to be sent, or an operator says are; their lanes wait no longer."""
     update_rows(
         conn,
         delivery,
-        [
-            {"id": one.id, "state": "sent", "open": False, "reason": "told by the platform", "updated_at": now}
-            for one in pending
-        ],
+        [{"id": one.id, "state": "sent", "open": False, "reason": reason, "updated_at": now} for one in pending],
     )
     hurry(conn, sorted({one.lane_id for one in pending}))
 
 
+@locks(lambda lane_id, *_: (lane_id,))
+@unit("postpone")
 def postpone(conn: Connection, lane_id: str, wait: float, why: str, owner: str) -> None:
     """Let a lane wait so many seconds and give its lease back, if it is ours."""
     due_at = dialect.now(conn) + timedelta(seconds=wait)
@@ -284,40 +283,42 @@ def postpone(conn: Connection, lane_id: str, wait: float, why: str, owner: str) 
     )
 
 
+@locks(lambda lane_ids: lane_ids)
+@unit("hurry")
 def hurry(conn: Connection, lane_ids: Sequence[str]) -> None:
     """Let lanes that wait go on now: whatever kept them is over."""
+    hold(conn, lane_ids)
     update_rows(conn, lane, [{"id": one, "due_at": None} for one in sorted(lane_ids)])
 
 
-def in_flight(conn: Connection, lane_ids: Iterable[str]) -> set[str]:
-    """Those of the lanes whose head is a send that is not settled."""
-    wanted = set(lane_ids)
-    return {head.lane_id for head in _heads(conn, wanted).values() if head.state in ("sending", "unknown")}
+def hurry_link(conn: Connection, link: str) -> None:
+    """The same for all busy lanes of a link."""
+    its = select(conversation.c.id).where(conversation.c.link == link)
+    conn.execute(
+        update(lane).where(lane.c.busy, lane.c.due_at.is_not(None), lane.c.conversation_id.in_(its)).values(due_at=None)
+    )
 
 
-def duties(conn: Connection, delivery_ids: Iterable[str]) -> dict[str, Duty]:
-    """All that is needed to carry out these deliveries."""
-    found = {}
-    for row in run(conn, _select_duties(is_postgresql(conn)), pack(conn, set(delivery_ids))):
-        found[row.delivery_id] = Duty(
-            delivery_id=row.delivery_id,
-            lane_id=row.lane_id,
-            target=row.target,
-            reference=row.reference,
-            link=row.link,
-            conversation_id=row.conversation_id,
-            contact=row.contact,
-            spelling=row.spelling,
-            name=row.name,
-            message=row.message,
-            seq=row.seq,
-            author=Author(row.author),
-            author_extension=row.extension,
-            text=from_bytes(row.body),
-            said_at=row.said_at,
-            created_at=row.created_at,
-        )
-    return found
+def in_flight(conn: Connection, lane_ids: Iterable[str]) -> dict[str, str]:
+    """Those of the lanes whose head is a send that is not settled: whether it is `sending`, or in doubt (`unknown`)."""
+    heads = _heads(conn, set(lane_ids))
+    return {
+        lane_id: head.state
+        for lane_id, head in heads.items()
+        if head.state in ("sending", "unknown") and head.op == Op.MESSAGE
+    }
+
+
+def of_message(conn: Connection, message_id: str) -> list[LaneName]:
+    """The lanes in which a message still waits."""
+    rows = conn.execute(
+        select(delivery.c.lane_id, conversation.c.link, delivery.c.target)
+        .join(lane, lane.c.id == delivery.c.lane_id)
+        .join(conversation, conversation.c.id == lane.c.conversation_id)
+        .where(delivery.c.message == message_id, delivery.c.open)
+        .distinct()
+    )
+    return [LaneName(*row) for row in rows]
 
 
 def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName, float | None]]:
@@ -340,11 +341,14 @@ def _seconds(until: datetime, now: datetime) -> float:
     return max(0.0, (until - now).total_seconds())
 
 
-def release_all(conn: Connection, owner: str) -> None:
-    """Give every lease of this process back."""
-    conn.execute(update(lane).where(lane.c.owner == owner).values(owner=None, lease_until=None))
+@unit("release_all")
+def release_all(conn: Connection, owner: str, but: Collection[str] = ()) -> None:
+    """Give every lease of this owner back, but those of some lanes."""
+    its = (lane.c.owner == owner) & lane.c.id.not_in(but)
+    conn.execute(update(lane).where(its).values(owner=None, lease_until=None))
 
 
+@unit("disown_all")
 def disown_all(conn: Connection) -> None:
     """Free every lease. Only for the one process of a SQLite database, at its start: whoever had them is dead."""
     conn.execute(update(lane).where(lane.c.owner.is_not(None)).values(owner=None, lease_until=None))
@@ -361,7 +365,7 @@ def _heads(conn: Connection, lane_ids: Iterable[str] | Mapping[str, Any]) -> dic
 def _head_statement(lanes: str) -> Any:
     # A correlated look-up a lane: a lane of ten thousand costs no more than a lane of one.
     statement = text(
-        "SELECT d.lane_id, d.id, d.state, d.attempts, d.tried_at, d.sessionid "  # noqa: S608 — constants of this file
+        "SELECT d.lane_id, d.id, d.state, d.attempts, d.tried_at, d.sessionid, d.forced, d.op, d.revision "  # noqa: S608 — constants of this file
         f"FROM {lanes} JOIN delivery AS d ON d.id = (SELECT e.id FROM delivery AS e "
         "WHERE e.lane_id = l.id AND e.open ORDER BY e.seq, e.part, e.id LIMIT 1)"
     )
@@ -372,24 +376,11 @@ def _head_statement(lanes: str) -> Any:
         delivery.c.attempts,
         delivery.c.tried_at,
         delivery.c.sessionid,
+        delivery.c.forced,
+        delivery.c.op,
+        delivery.c.revision,
     )
 
 
 _HEADS_SQLITE = _head_statement("(SELECT value AS id FROM json_each(:keys)) AS l")
 _HEADS_POSTGRESQL = _head_statement("unnest(CAST(:keys_0 AS text[])) AS l (id)")
-
-
-@cache
-def _select_duties(postgresql: bool) -> Any:
-    keys = (
-        func.unnest(bindparam("keys_0", type_=ARRAY(Text))).table_valued("value", name="k").render_derived()
-        if postgresql
-        else func.json_each(bindparam("keys", type_=Text)).table_valued("value", name="k")
-    )
-    return (
-        select(*_DUTY)
-        .select_from(delivery)
-        .join(message, message.c.id == delivery.c.message)
-        .join(conversation, conversation.c.id == message.c.conversation_id)
-        .where(delivery.c.id.in_(select(keys.c.value)))
-    )

@@ -8,30 +8,27 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, text
 
 from syncd.model.contact import canonical
-from syncd.model.decide import Incoming, chat_of, contact_on
-from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, StatusSeen, UserSaid
-from syncd.model.picture import Conversation, Copy, Nameless, Pending, Picture, Session
+from syncd.model.decide import asked_for, chat_of, contact_on, links_of
+from syncd.model.facts import (
+    ChannelSaid,
+    ContactForm,
+    ContactSaid,
+    StatusSeen,
+    Undelivered,
+    UserSaid,
+)
+from syncd.model.outcome import Incoming
+from syncd.model.picture import Picture
+from syncd.model.records import Conversation, Nameless, Pending, Session
 from syncd.model.sending import Author
 from syncd.model.text import from_bytes
 from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
-from syncd.store import inbox, lanes
+from syncd.store import directory, inbox, lanes, said
 from syncd.store.dialect import fetch, is_postgresql
+from syncd.store.rows import COPY, copy_from, kinds_from
 from syncd.store.schema import conversation, delivery, event, mapping, message, session
 
-_COPY = (
-    mapping.c.message,
-    mapping.c.link,
-    mapping.c.account,
-    mapping.c.contact,
-    mapping.c.extension,
-    mapping.c.sessionid,
-    mapping.c.messageid,
-    mapping.c.direction,
-    mapping.c.origin,
-    mapping.c.status,
-    mapping.c.part,
-)
 _CONVERSATION = (
     conversation.c.id,
     conversation.c.link,
@@ -67,6 +64,8 @@ _PENDING = (
     delivery.c.tried_at,
     message.c.author,
     message.c.body,
+    message.c.quote,
+    message.c.files,
     conversation.c.id.label("conversation_id"),
     conversation.c.link,
     conversation.c.contact,
@@ -74,14 +73,18 @@ _PENDING = (
 _ITS_MESSAGE = and_(message.c.id == delivery.c.message, conversation.c.id == message.c.conversation_id)
 _IN_DOUBT = and_(_ITS_MESSAGE, delivery.c.state == text("'unknown'"))
 _NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False), message.c.id == mapping.c.message)
+_NAMELESS_ON_CHANNEL = and_(_NAMELESS, mapping.c.sessionid.is_(None))
 _IS_CURRENT = session.c.current.is_(True)
 
 
 def load(conn: Connection, picture: Picture, topology: Topology, incoming: Sequence[Incoming]) -> None:
-    """Read everything that `decide` may ask of these events, a statement a table."""
+    """Read everything that `decide` may ask of these events, a statement a table; but see `load_users`."""
     load_copies(conn, picture, incoming)
     load_sessions(conn, picture, _sessions_of(picture, incoming))
+    said.load_lately(conn, picture, topology, incoming)
+    spoken_of = said.spoken_of(picture, incoming)
     pairs, speakers, chats = _conversations_of(picture, topology, incoming)
+    pairs |= {(copy.link, copy.contact) for copy in spoken_of}
     load_current_sessions(conn, picture, chats)
     for row in fetch(
         conn,
@@ -101,13 +104,33 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
         for target in targets
     }
     if suspects:
-        picture.in_flight.update(lanes.in_flight(conn, suspects))
+        flying = lanes.in_flight(conn, suspects)
+        picture.in_flight.update(flying)
+        picture.sending.update(lane for lane, state in flying.items() if state == "sending")
         _load_doubts(conn, picture, suspects)
     _load_pending(conn, picture, incoming)
-    _load_nameless(conn, picture, incoming)
+    _load_nameless(conn, picture, incoming, {pair for pair, targets in speakers.items() if CHANNEL in targets})
+    said.load(conn, picture, incoming, {copy.message for copy in spoken_of} | said.in_question(picture, incoming))
     if is_postgresql(conn):
         # What other processes wrote until the conversations were ours; the sends in flight were looked at before.
         load_copies(conn, picture, incoming)
+
+
+def load_users(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+    """Read who the authors are whom only a `userid` names, or tells apart from others in a group chat."""
+    wanted = {
+        (one.account, fact.organization, userid)
+        for one in incoming
+        for fact in one.facts
+        if isinstance(fact, UserSaid) and (userid := asked_for(fact)) is not None
+    }
+    picture.users.update(directory.extensions(conn, wanted))
+
+
+def load_conversations(conn: Connection, picture: Picture, ids: Iterable[str]) -> None:
+    """Read these conversations, and let nobody else change them until the transaction ends."""
+    for row in fetch(conn, _CONVERSATION, (conversation.c.id,), set(ids), order=(conversation.c.id,), lock=True):
+        picture.conversations[row.link, row.contact] = Conversation(*row)
 
 
 def _sessions_of(picture: Picture, incoming: Sequence[Incoming]) -> Iterator[tuple[str, str]]:
@@ -115,7 +138,7 @@ def _sessions_of(picture: Picture, incoming: Sequence[Incoming]) -> Iterator[tup
         for fact in one.facts:
             if not isinstance(fact, UserSaid | StatusSeen) or fact.sessionid is None:
                 continue
-            if isinstance(fact, UserSaid) or _is_news(picture, one.account, fact):
+            if isinstance(fact, UserSaid) or fact.messageid is None or _is_news(picture, one.account, fact):
                 yield one.account, fact.sessionid
 
 
@@ -129,18 +152,23 @@ def load_copies(conn: Connection, picture: Picture, incoming: Sequence[Incoming]
     wanted = set()
     for one in incoming:
         for fact in one.facts:
-            messageid = getattr(fact, "messageid", None)
-            if messageid is not None and (one.account, messageid) not in picture.copies:
-                wanted.add((one.account, messageid))
-    for row in fetch(conn, _COPY, (mapping.c.account, mapping.c.messageid), wanted):
-        picture.copies[row.account, row.messageid] = _copy(row)
+            for messageid in (getattr(fact, "messageid", None), getattr(fact, "quotes", None)):
+                if messageid is not None and (one.account, messageid) not in picture.copies:
+                    wanted.add((one.account, messageid))
+    for row in fetch(conn, COPY, (mapping.c.account, mapping.c.messageid), wanted):
+        picture.copies[row.account, row.messageid] = copy_from(row)
 
 
-def _load_nameless(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:
+def _load_nameless(
+    conn: Connection, picture: Picture, incoming: Sequence[Incoming], spoken_of: Iterable[tuple[str, str]]
+) -> None:
+    columns = (*COPY, mapping.c.created_at, message.c.body, message.c.quote, message.c.files)
+    for row in fetch(conn, columns, (mapping.c.link, mapping.c.contact), spoken_of, where=_NAMELESS_ON_CHANNEL):
+        nameless = _nameless(row)
+        picture.nameless_on_channel.setdefault((row.link, row.contact), []).append(nameless)
     wanted = set(_sessions_of(picture, incoming))
-    columns = (*_COPY, mapping.c.created_at, message.c.body)
     for row in fetch(conn, columns, (mapping.c.account, mapping.c.sessionid), wanted, where=_NAMELESS):
-        nameless = Nameless(_copy(row), from_bytes(row.body), row.created_at)
+        nameless = _nameless(row)
         picture.nameless.setdefault((row.account, row.sessionid), []).append(nameless)
 
 
@@ -148,6 +176,11 @@ def _load_pending(conn: Connection, picture: Picture, incoming: Sequence[Incomin
     wanted = {f.reference for one in incoming for f in one.facts if isinstance(f, ChannelSaid) and f.reference}
     for row in fetch(conn, _PENDING, (delivery.c.reference,), wanted, where=_ITS_MESSAGE):
         picture.pending[row.reference] = _pending(row)
+
+
+def pending(conn: Connection, delivery_ids: Iterable[str]) -> list[Pending]:
+    """These deliveries, as an event may speak of them."""
+    return [_pending(row) for row in fetch(conn, _PENDING, (delivery.c.id,), set(delivery_ids), where=_ITS_MESSAGE)]
 
 
 def _load_doubts(conn: Connection, picture: Picture, lane_ids: Iterable[str]) -> None:
@@ -165,10 +198,10 @@ def _conversations_of(
     for one in incoming:
         for fact in one.facts:
             if isinstance(fact, UserSaid):
-                chat, author = chat_of(picture, one.account, fact)
+                chat, author = chat_of(picture, topology, one.account, fact)
                 if chat is None or author is None:
                     continue
-                for link in topology.by_desk_user(one.account, fact.organization, author):
+                for link in links_of(topology, one.account, fact, chat, author):
                     pair = (link.name, contact_on(link, fact, chat.contact))
                     pairs.add(pair)
                     speakers.setdefault(pair, set()).add(desk_target(chat.extension))
@@ -187,6 +220,8 @@ def _conversations_of(
                     pair = (channel.name, canonical(fact.recipient, ContactForm.INTERNATIONAL, channel.region))
                     pairs.add(pair)
                     speakers.setdefault(pair, set()).add(CHANNEL)
+            elif isinstance(fact, Undelivered):
+                pairs.add((fact.link, fact.contact))
             elif isinstance(fact, ContactSaid | ChannelSaid):
                 channel = topology.by_channel(one.account, fact.end)
                 if channel is None:
@@ -234,23 +269,13 @@ def _pending(row: Any) -> Pending:
         text=from_bytes(row.body),
         sessionid=row.sessionid,
         tried_at=row.tried_at,
+        quote=from_bytes(row.quote),
+        kinds=kinds_from(row.files),
     )
 
 
-def _copy(row: Any) -> Copy:
-    return Copy(
-        message=row.message,
-        link=row.link,
-        account=row.account,
-        contact=row.contact,
-        extension=row.extension,
-        sessionid=row.sessionid,
-        messageid=row.messageid,
-        direction=row.direction,
-        origin=row.origin,
-        status=CopyStatus(row.status),
-        part=row.part,
-    )
+def _nameless(row: Any) -> Nameless:
+    return Nameless(copy_from(row), from_bytes(row.body), row.created_at, from_bytes(row.quote), kinds_from(row.files))
 
 
 def _session(row: Any) -> Session:

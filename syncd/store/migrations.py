@@ -9,9 +9,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 import syncd
+from syncd.failpoints import step
 from syncd.store.database import DatabaseError, Location, async_engine, writing_engine
 
 
@@ -39,6 +40,7 @@ def known(revision: str) -> bool:
     return any(script.revision == revision for script in ScriptDirectory(str(scripts())).walk_revisions())
 
 
+@step("migrate")
 def upgrade(conn: Connection, to: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema to a revision, in this transaction; (before, after).
 
@@ -70,18 +72,30 @@ def check(conn: Connection) -> None:
     )
 
 
-async def with_connection(location: Location, function: Any, *args: Any) -> Any:
+def prepare(conn: Connection, *, migrate: bool) -> None:
+    """Make the schema right, or refuse it, and make sure that the database can be written to."""
+    (upgrade if migrate else check)(conn)
+    touch(conn)
+
+
+def touch(conn: Connection) -> None:
+    """Write something that changes nothing."""
+    conn.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+@step("prepare_database")
+async def with_connection(location: Location, function: Any, *args: Any, **kwargs: Any) -> Any:
     """Run `function(conn, *args)` in a transaction of its own on a database that may be empty."""
     if location.kind == "sqlite":
         engine = writing_engine(location)
         try:
             with engine.begin() as conn:
-                return function(conn, *args)
+                return function(conn, *args, **kwargs)
         finally:
             engine.dispose()
-    async_one = async_engine(location, size=1)
+    async_one = async_engine(location, size=1, seconds=None)
     try:
         async with async_one.begin() as conn_:
-            return await conn_.run_sync(function, *args)
+            return await conn_.run_sync(function, *args, **kwargs)
     finally:
         await async_one.dispose()

@@ -60,7 +60,7 @@ def _read_only(location: Location) -> Engine:
 
 
 async def _read_postgresql(location: Location, function: Callable[..., R], args: tuple[Any, ...]) -> R:
-    engine = async_engine(location, size=1)
+    engine = async_engine(location, size=1, seconds=60)
     try:
         try:
             conn = await engine.connect()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, update
 
+from syncd.model.facts import CopyStatus
 from syncd.model.picture import Picture
 from syncd.model.text import to_bytes
-from syncd.store import lanes
+from syncd.model.work import Duty, extension_of
+from syncd.store import lanes, media
 from syncd.store.dialect import insert_rows, update_rows
-from syncd.store.schema import conversation, mapping, message, session
+from syncd.store.schema import conversation, delivery, mapping, message, session
+
+WITHDRAWN = "taken back or replaced by its author"
 
 
 def save(conn: Connection, picture: Picture) -> None:
@@ -31,14 +36,50 @@ def save(conn: Connection, picture: Picture) -> None:
                 "said_at": new.said_at,
                 "created_at": now,
                 "event_id": new.event_id,
+                "files": ",".join(file.kind for file in new.files),
+                "quote": to_bytes(new.quote) if new.quote else None,
             }
             for new in picture.new_messages
         ],
     )
+    for new in picture.new_messages:
+        if new.files:
+            picture.wanted += media.add(conn, new.id, new.account, new.files, now, picture.new_id)
     lanes.add(conn, picture.duties, now)
+    _save_changes(conn, picture)
     save_copies(conn, picture)
     save_sessions(conn, picture)
     lanes.settle(conn, picture.settled, now)
+
+
+def _save_changes(conn: Connection, picture: Picture) -> None:
+    update_rows(
+        conn,
+        message,
+        [
+            {"id": said.id, "body": to_bytes(said.text), "revision": said.revision}
+            for said in picture.rewritten.values()
+        ],
+    )
+    # Their lanes stand still (`said.load`), so what is ready here is not under way.
+    update_rows(
+        conn,
+        delivery,
+        [
+            {"id": errand.id, "revision": said.revision, "updated_at": picture.now}
+            for said in picture.rewritten.values()
+            for errand in said.errands
+            if errand in picture.edited_in_queue
+        ],
+    )
+    update_rows(
+        conn,
+        delivery,
+        [
+            {"id": errand.id, "state": "skipped", "open": False, "reason": WITHDRAWN, "updated_at": picture.now}
+            for errand in picture.withdrawn
+        ],
+    )
 
 
 def _save_conversations(conn: Connection, picture: Picture) -> None:
@@ -91,7 +132,8 @@ def save_copies(conn: Connection, picture: Picture) -> None:
             .where(
                 mapping.c.message == copy.message,
                 mapping.c.account == copy.account,
-                mapping.c.sessionid == copy.sessionid,
+                mapping.c.part == copy.part,
+                mapping.c.sessionid.is_not_distinct_from(copy.sessionid),
                 mapping.c.messageid.is_(None),
             )
             .values(messageid=copy.messageid, status=copy.status, updated_at=now)
@@ -104,6 +146,20 @@ def save_copies(conn: Connection, picture: Picture) -> None:
             )
             .values(status=copy.status, updated_at=now)
         )
+
+
+def mark_deleted(conn: Connection, duty: Duty, now: datetime) -> None:
+    """The platform took the target's copy of a piece back."""
+    conn.execute(
+        update(mapping)
+        .where(
+            mapping.c.message == duty.message,
+            mapping.c.extension.is_not_distinct_from(extension_of(duty.target)),
+            mapping.c.part == duty.part,
+            mapping.c.origin.is_(False),
+        )
+        .values(status=CopyStatus.DELETED, updated_at=now)
+    )
 
 
 def save_sessions(conn: Connection, picture: Picture) -> None:

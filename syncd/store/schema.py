@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
@@ -81,14 +82,16 @@ event = Table(
     Column("account", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("end", Text, nullable=False),
-    Column("via", Text, nullable=False),  # webhook | poll | resync
+    Column("via", Text, nullable=False),  # webhook | poll | resync | history | syncd
     Column("body", LargeBinary),  # null once retention has removed it; the key stays for de-duplication
     Column("received_at", UtcTime, nullable=False),
-    Column("state", Text, nullable=False),  # done | ignored | waiting | failed
+    Column("state", Text, nullable=False),  # done | ignored | waiting | parked | failed
     Column("reason", Text, nullable=False, server_default=""),
     Column("conversation_id", Text),
     Column("copies", Integer, nullable=False, server_default="1"),
     Column("last_copy_at", UtcTime),
+    Column("place", Integer),  # among those that wait in its conversation; ids tell less, for clocks differ
+    Column("parked_for", Text),  # the platform's id of the message that it came before
     UniqueConstraint("account", "key"),
 )
 Index(
@@ -97,6 +100,14 @@ Index(
     event.c.id,
     sqlite_where=text("state = 'waiting'"),
     postgresql_where=text("state = 'waiting'"),
+)
+
+Index(
+    "ix_event_parked",
+    event.c.account,
+    event.c.parked_for,
+    sqlite_where=text("state = 'parked'"),
+    postgresql_where=text("state = 'parked'"),
 )
 
 conversation = Table(
@@ -121,12 +132,15 @@ message = Table(
     Column("id", Text, primary_key=True),
     Column("conversation_id", Text, nullable=False),
     Column("seq", Integer, nullable=False),
-    Column("author", Text, nullable=False),  # contact | user | channel
+    Column("author", Text, nullable=False),  # contact | user | channel | syncd
     Column("extension", Text),  # the user who said it
     Column("body", LargeBinary),  # the text, UTF-8 (lone surrogates passed through); null once removed
     Column("said_at", UtcTime, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("event_id", Text),
+    Column("revision", Integer, nullable=False, server_default="0"),  # how often it was edited
+    Column("files", Text, nullable=False, server_default=""),  # the kinds of its files, with commas; see `media`
+    Column("quote", LargeBinary),  # first words of the message that it answers to, UTF-8
     UniqueConstraint("conversation_id", "seq"),
     sqlite_with_rowid=False,
 )
@@ -181,11 +195,13 @@ delivery = Table(
     Column("lane_id", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("target", Text, nullable=False),
-    Column("op", Text, nullable=False),  # message; edits, deletions, receipts and notices have their own
+    Column("op", Text, nullable=False),  # message | edit | delete | delivered | read
     Column("part", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("reference", Text, nullable=False),
-    Column("seq", Integer, nullable=False),  # the message's
+    Column(
+        "seq", Integer, nullable=False
+    ),  # its place in the lane: the message's, or a later one where it was resynced
     Column("state", Text, nullable=False),  # ready | sending | sent | unknown | dead | skipped
     Column("open", Boolean, nullable=False),  # its lane may not go past it
     Column("token", Integer, nullable=False, server_default="0"),  # the lane's, when it was last claimed
@@ -195,6 +211,8 @@ delivery = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("created_at", UtcTime, nullable=False),
     Column("updated_at", UtcTime, nullable=False),
+    Column("forced", Boolean, nullable=False, server_default=false()),  # an operator's wish: `max_age` does not apply
+    Column("history", Boolean, nullable=False, server_default=false()),  # goes into the chat's history, silently
     UniqueConstraint("message", "target", "op", "part", "revision"),
     UniqueConstraint("reference"),
     sqlite_with_rowid=False,
@@ -243,6 +261,16 @@ Index(
     postgresql_where=text("current"),
 )
 
+desk_user = Table(
+    "desk_user",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("userid", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("extension", Text, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),  # when the desk first told of that extension
+)
+
 cursor = Table(
     "cursor",
     metadata,
@@ -270,12 +298,102 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
+operation = Table(
+    "operation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # see syncd.model.operation.Kind
+    Column("subject", Text, nullable=False),  # a delivery, or an account or link
+    Column("detail", Text, nullable=False, server_default=""),  # settle_sent: the platform's id
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("state", Text, nullable=False),  # waiting | running | done | failed | stopped
+    Column("result", Text, nullable=False, server_default=""),
+    Column("done_at", UtcTime),
+    Column("progress", Text, nullable=False, server_default=""),  # of long work: a JSON document
+    Column("lease_until", UtcTime),  # of long work: another process may go on with it then
+)
+Index(
+    "ix_operation_waiting",
+    operation.c.id,
+    sqlite_where=text("state = 'waiting'"),
+    postgresql_where=text("state = 'waiting'"),
+)
+Index("ix_operation_subject", operation.c.subject)
+
+pause = Table(
+    "pause",
+    metadata,
+    Column("name", Text, primary_key=True),  # an account or a link
+    Column("asked_by", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+)
+
 account_state = Table(
     "account_state",
     metadata,
     Column("account", Text, primary_key=True),
-    Column("state", Text, nullable=False),  # up | throttled | failing | unauthorised | paused
+    Column("state", Text, nullable=False),  # up | throttled | failing | unauthorised
     Column("reason", Text, nullable=False),
     Column("since", UtcTime, nullable=False),
     Column("until", UtcTime),
+)
+
+media = Table(
+    "media",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token", Text, nullable=False),  # of its address, /media/TOKEN/NAME
+    Column("message", Text, nullable=False),
+    Column("place", Integer, nullable=False),  # among the message's files, from 0
+    Column("account", Text, nullable=False),  # whose platform told of it
+    Column("url", Text),  # null once nothing is to be fetched any more: it may hold a signature
+    Column("kind", Text, nullable=False),  # see syncd.model.files.FileKind
+    Column("name", Text, nullable=False),  # empty while nobody has told one
+    Column("content_type", Text),
+    Column("size", Integer),
+    Column("sha256", Text),  # as the platform claims
+    Column("state", Text, nullable=False),  # wanted | kept | missing
+    Column("reason", Text, nullable=False, server_default=""),  # why it is missing, for people
+    Column("hash", Text),  # its blob's; while it is being fetched, the key of the parts that have come
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", UtcTime),  # when it is to be fetched; while it is, when another may take it over
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),  # its address serves until then
+    UniqueConstraint("token"),
+    UniqueConstraint("message", "place"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_media_wanted",
+    media.c.account,
+    media.c.due_at,
+    sqlite_where=text("state = 'wanted'"),
+    postgresql_where=text("state = 'wanted'"),
+)
+Index("ix_media_hash", media.c.hash)
+Index(
+    "ix_media_age",
+    media.c.created_at,
+    sqlite_where=text("reason <> 'removed by retention'"),
+    postgresql_where=text("reason <> 'removed by retention'"),
+)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256 of the bytes
+    Column("size", Integer, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+blob_part = Table(
+    "blob_part",
+    metadata,
+    Column("hash", Text, primary_key=True),  # while the bytes come, a key of the same length
+    Column("number", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from syncd.failpoints import unit
 from syncd.model.picture import Picture
 from syncd.model.work import Chat
 from syncd.store.dialect import fetch, insert_unless_known
@@ -84,6 +85,7 @@ def opened(conn: Connection, opening_id: str, chat: Chat, sessionid: str, pictur
     save_sessions(conn, picture)
 
 
+@unit("session_not_opened")
 def not_opened(conn: Connection, opening_id: str) -> None:
     """The open call failed: let the next one try."""
     conn.execute(session.delete().where(session.c.id == opening_id, session.c.sessionid.is_(None)))
@@ -99,6 +101,7 @@ def adopt(conn: Connection, picture: Picture, named: Iterable[tuple[Chat, str]])
     save_sessions(conn, picture)
 
 
+@unit("disown_openings")
 def disown_openings(conn: Connection) -> None:
     """Forget openings under way. Only for the one process of a SQLite database, at its start."""
-    conn.execute(session.delete().where(session.c.state == "opening"))
+    conn.execute(session.delete().where(session.c.sessionid.is_(None)))

@@ -9,8 +9,11 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from syncd.store.dialect import is_postgresql
+from syncd.store.locks import hold, lanes_of
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -23,7 +26,7 @@ MOST_UNITS = 1000
 
 
 class StoreUnavailable(Exception):
-    """The database did not take it: not committed, or (rarely, when a connection dies) not known to be."""
+    """The database did not take it: not committed, or (when it goes away in the middle of a commit) not known to be."""
 
 
 class Side(IntEnum):
@@ -68,6 +71,11 @@ def call(conn: Connection, items: Sequence[tuple[Callable[..., Any], tuple[Any, 
     return [function(conn, *args) for function, args in items]
 
 
+def functions_of(units: Sequence[Unit]) -> list[Callable[..., Any]]:
+    """What runs in a transaction of these units."""
+    return [unit.item[0] if unit.handler is call else unit.handler for unit in units]
+
+
 def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
     """Run the units' handlers, a call a handler; the results unit by unit.
 
@@ -76,6 +84,7 @@ def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
     groups: dict[Any, list[int]] = {}
     for place, unit in enumerate(units):
         groups.setdefault(unit.handler, []).append(place)
+    _hold(conn, units)
     results: list[Any] = [None] * len(units)
     for handler, places in sorted(groups.items(), key=lambda group: group[0] is call):
         for place, result in zip(places, handler(conn, [units[p].item for p in places]), strict=True):
@@ -83,32 +92,90 @@ def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
     return results
 
 
-_OUTAGES = ("08", "53", "57", "55000", "25006")
-"""SQLSTATE classes: connection, resources, operator's intervention, not taking connections, read-only."""
+def _hold(conn: Connection, units: Sequence[Unit]) -> None:
+    """Lock the units' lanes, where more than one function would, each in its own turn."""
+    if not is_postgresql(conn):
+        return
+    wanted: dict[Callable[..., Any], set[str]] = {}
+    for unit in units:
+        function, args = unit.item if unit.handler is call else (unit.handler, (unit.item,))
+        if lane_ids := lanes_of(function, *args):
+            wanted.setdefault(function, set()).update(lane_ids)
+    if len(wanted) > 1:
+        hold(conn, set().union(*wanted.values()))
 
 
-_OUTAGE_ERRORS = (
-    StoreUnavailable,
-    sqlite3.OperationalError,
-    OperationalError,
-    InterfaceError,
-    PoolTimeout,
-    OSError,
-    asyncio.TimeoutError,
-)
+_ALL_OF_IT = ("08", "53", "57", "58", "25006", "25P03", "55000", "55P03", "XX001", "XX002")
+"""SQLSTATEs of a database that serves nobody now: connection, resources, operator's intervention, disk, read-only,
+idle too long, not taking connections, locked, corrupted."""
+_BY_VALUES = ("21", "22", "23", "40", "44", "54")
+"""SQLSTATE classes that the values of a statement, or another's values, bring about."""
+_ALL_OF_SQLITE = frozenset({3, 5, 6, 7, 8, 10, 11, 13, 14, 15, 23, 26})
+"""SQLite's primary result codes of the same: PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN,
+PROTOCOL, AUTH, NOTADB."""
+_ENDED = ("57P01", "57P02", "57P05", "25P03")
+"""SQLSTATEs of a connection that the server ended."""
+_DRIVERS = ("asyncpg", "sqlalchemy.dialects.postgresql")
+
+
+def original(error: BaseException) -> BaseException:
+    """The driver's own error."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the database is to blame, rather than what it was given."""
-    if isinstance(error, IntegrityError):
-        return False
-    if isinstance(error, _OUTAGE_ERRORS):
+    """Whether the database serves nobody now: it is away, full, locked, read-only or corrupt."""
+    told = original(error)
+    if isinstance(told, sqlite3.Error):
+        code = getattr(told, "sqlite_errorcode", None)
+        return isinstance(told, sqlite3.OperationalError) if code is None else code & 0xFF in _ALL_OF_SQLITE
+    if isinstance(told, (StoreUnavailable, PoolTimeout, OSError, asyncio.TimeoutError)):
         return True
-    told = error.orig if isinstance(error, DBAPIError) else error
-    state = str(getattr(told, "sqlstate", None) or "")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return state.startswith(_OUTAGES) or (not state and type(told).__module__.startswith("asyncpg"))
+    state = sqlstate(told)
+    # Without a state it is the driver's own word, on its connection.
+    return state.startswith(_ALL_OF_IT) if state else type(told).__module__.startswith(_DRIVERS)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a connection broke, which says nothing of the next one."""
+    told = original(error)
+    state = sqlstate(told)
+    if state:
+        return state.startswith("08") or state in _ENDED
+    return isinstance(told, ConnectionError) or (type(told).__module__.startswith(_DRIVERS) and is_outage(error))
+
+
+def is_blameless(error: BaseException) -> bool:
+    """Whether a unit is not to blame for its failure: a missing table or right, or a defect of the database's own.
+
+    It is no reason to give an event or an answer up.
+    """
+    if is_outage(error):
+        return True
+    told = original(error)
+    if isinstance(told, sqlite3.Error):
+        return isinstance(told, sqlite3.OperationalError)
+    state = sqlstate(told)
+    return bool(state) and not state.startswith(_BY_VALUES)
+
+
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE of an error of PostgreSQL; empty where it has none."""
+    return str(getattr(original(error), "sqlstate", None) or "")
+
+
+def reason(error: BaseException) -> str:
+    """What the driver says of an error."""
+    told = original(error)
+    return " ".join(str(told).split()) or type(told).__name__
+
+
+def refused(units: Sequence[Unit], error: BaseException) -> list[Outcome]:
+    """The outcomes of units that were not committed through no fault of theirs."""
+    failure = StoreUnavailable(reason(error))
+    return [(unit, None, failure) for unit in units]
 
 
 def answer(outcomes: Sequence[Outcome]) -> None:

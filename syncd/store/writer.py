@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from syncd.store.database import Location
+from syncd.store.migrations import touch
 from syncd.store.on_postgresql import OnPostgresql
 from syncd.store.on_sqlite import OnSqlite
+from syncd.store.outage import Outage
 from syncd.store.units import Handler, I, R, Side, StoreUnavailable, Unit, call
 
 __all__ = ["Handler", "Observer", "Side", "Store", "StoreUnavailable"]
@@ -32,9 +34,9 @@ class Store:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.observer: Observer | None = None
-        self._backend: OnSqlite | OnPostgresql = (
-            OnSqlite(location, self.done) if location.kind == "sqlite" else OnPostgresql(location, self.done)
-        )
+        self.outage = Outage(location, self.touch)
+        kind = OnSqlite if location.kind == "sqlite" else OnPostgresql
+        self._backend: OnSqlite | OnPostgresql = kind(location, self.done, self.outage.failed)
         self._stopped = False
         self.commits = 0
         self.units = 0
@@ -55,6 +57,7 @@ class Store:
     async def stop(self) -> None:
         """Commit what was submitted, then close."""
         self._stopped = True
+        self.outage.close()
         await self._backend.stop()
 
     def submit(
@@ -76,8 +79,17 @@ class Store:
         """Run `function(conn, *args)` as a unit of its own in the next transaction."""
         return await self.submit(call, (function, args))
 
+    async def touch(self) -> None:
+        """Commit something that changes nothing, to see whether that works. Raises `StoreUnavailable`."""
+        await self.write(touch)
+
     async def read(self, function: Callable[..., R], *args: Any) -> R:
-        """Run `function(conn, *args)` on a reader, which cannot write. Raises `StoreUnavailable`."""
+        """Run `function(conn, *args)` on a reader, which cannot write.
+
+        Raises `StoreUnavailable`, also while the database can be read and not written: nothing can come of it then.
+        """
+        if self.outage.reason:
+            raise StoreUnavailable(self.outage.reason)
         return await self._backend.read(function, args)
 
     def done(self, units: int, seconds: float) -> None:
