@@ -12,25 +12,37 @@ class Gate:
 
     def __init__(self, rate: float) -> None:
         self._limiter = AsyncLimiter(rate, 1.0) if rate >= 1 else AsyncLimiter(1.0, 1.0 / rate)
+        self._turn = asyncio.Lock()
         self._open = asyncio.Event()
         self._open.set()
         self._reopening: asyncio.TimerHandle | None = None
+        self._held = False
         self.shut_until = 0.0
         """By the event loop's clock."""
 
+    def hold(self, held: bool) -> None:
+        """Let nothing through, whatever else happens, until `hold(False)`."""
+        self._held = held
+        if held:
+            self._open.clear()
+        elif self._reopening is None:
+            self._open.set()
+
     async def passed(self) -> None:
         """Wait for this request's turn."""
-        while True:
-            await self._open.wait()
-            await self._limiter.acquire()
-            if self._open.is_set():
-                return
+        # One at a time: the limiter lets those who wait for it overtake each other.
+        async with self._turn:
+            while True:
+                await self._open.wait()
+                await self._limiter.acquire()
+                if self._open.is_set():
+                    return
 
     def shut(self, seconds: float) -> None:
         """Let nothing through for so long; a longer pause that runs already stays."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        if until <= self.shut_until and not self._open.is_set():
+        if until <= self.shut_until and self._reopening is not None:
             return
         self.shut_until = until
         self._open.clear()
@@ -44,4 +56,5 @@ class Gate:
             self._reopening.cancel()
             self._reopening = None
         self.shut_until = 0.0
-        self._open.set()
+        if not self._held:
+            self._open.set()

@@ -11,7 +11,7 @@ from syncd import metrics
 from syncd.engine.gate import Gate
 from syncd.engine.ledger import Ledger
 from syncd.engine.yard import Yard
-from syncd.model.sending import AuthFailed, NotSent, RateLimited, SendError
+from syncd.model.sending import AuthFailed, EndRefused, NotSent, RateLimited, SendError
 from syncd.store.writer import StoreUnavailable
 
 log = structlog.get_logger("syncd.dispatch")
@@ -32,12 +32,17 @@ class Health:
         self._gate = gate
         self._ledger = ledger
         self._yard = yard
+        self._refused: set[str] = set()
+        self._on_record = False
         self._recording: set[asyncio.Task[None]] = set()
         metrics.account_up.labels(account).set(1)
 
     def well(self) -> None:
         """A request was carried out."""
         if self.state == "up":
+            if not self._on_record:
+                # What a process found that was killed since may still stand there, and nobody else would correct it.
+                self._change("up", "")
             return
         log.info("account.up", account=self._account, was=self.state)
         if self.state == "failing":
@@ -61,9 +66,28 @@ class Health:
             log.warning(f"account.{state}", account=self._account, reason=error.reason)
             self._change(state, error.reason)
 
+    def resumed(self) -> None:
+        """An operator says that it works again: try at once."""
+        self._gate.open()
+        self._refused.clear()
+        self._yard.hurry(self._account)
+
+    def end_refused(self, link: str, error: EndRefused) -> None:
+        """The platform refuses one link's end; no other is held back."""
+        if link not in self._refused:
+            self._refused.add(link)
+            log.warning("link.refused", account=self._account, link=link, reason=error.reason)
+
+    def end_works(self, link: str) -> None:
+        """A send on this link was carried out."""
+        if link in self._refused:
+            self._refused.discard(link)
+            log.info("link.works_again", account=self._account, link=link)
+
     def _change(self, state: str, reason: str) -> None:
         self.state = state
         self.reason = reason
+        self._on_record = True
         metrics.account_up.labels(self._account).set(state == "up")
         task = asyncio.get_running_loop().create_task(self._record(state, reason))
         self._recording.add(task)

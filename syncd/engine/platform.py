@@ -6,7 +6,7 @@ Plug-ins are found through the entry-point group `syncd.platforms`; each entry n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from syncd.model.capabilities import Capabilities
     from syncd.model.facts import Fact
-    from syncd.model.sending import Opening, Outgoing, Sent
+    from syncd.model.sending import Change, Opening, Outgoing, Receipt, Sent
 
 
 class Refused(Exception):
@@ -107,8 +107,18 @@ class AccountSetup:
     public_url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A header for the hosts of files that may see it, and for nobody else."""
+
+    header: str
+    value: str = field(repr=False)
+    hosts: tuple[str, ...]
+    """`host` or `host:port`."""
+
+
 class Platform(Protocol):
-    """One account at one platform. Everything but `send`, `open_session`, `find_sent`, `poll`, `probe` is pure."""
+    """One account at one platform. What is not `async` is pure."""
 
     def doors(self) -> tuple[Door, ...]:
         """The webhook addresses of this account."""
@@ -126,11 +136,37 @@ class Platform(Protocol):
         ...
 
     async def send(self, outgoing: Outgoing) -> Sent:
-        """Put one copy on the target, with one request. Raises a `SendError`."""
+        """Put one copy on the target, once. Raises a `SendError`."""
+        ...
+
+    async def edit(self, change: Change) -> Sent:
+        """Change the text of a copy. Idempotent. Raises a `SendError`. Only with `capabilities.edits`."""
+        ...
+
+    async def delete(self, change: Change) -> Sent:
+        """Take a copy back. Idempotent. Raises a `SendError`. Only with `capabilities.deletes`."""
+        ...
+
+    async def receipt(self, change: Change, receipt: Receipt) -> Sent:
+        """Tell the author of a message what became of it. Idempotent. Raises a `SendError`.
+
+        Only with `capabilities.receipts`.
+        """
+        ...
+
+    def media_credential(self) -> Credential | None:
+        """What the hosts of this account's files must be shown; None where they are open to who knows the address."""
         ...
 
     async def open_session(self, opening: Opening) -> str:
         """The `sessionid` of a new (or found) session. Raises a `SendError`. Only with `capabilities.sessions`."""
+        ...
+
+    async def users(self, end: str) -> Mapping[str, str]:
+        """The users of a desk end's organization: userid -> extension. Reads only. Raises a `SendError`.
+
+        Only with `capabilities.directory`.
+        """
         ...
 
     async def find_sent(self, outgoing: Outgoing, since: datetime) -> Sent | None:
@@ -147,6 +183,14 @@ class Platform(Protocol):
         """
         ...
 
+    def history(self, end: str, since: datetime, until: datetime) -> AsyncIterator[tuple[RawEvent, ...]]:
+        """All that anybody said on the channel end in that span, in pages, in whatever order the platform has.
+
+        The keys are those of webhooks and polls. Rows near the ends of the span may be given or left out. Reads only.
+        Raises a `SendError`. Only with `capabilities.history`.
+        """
+        ...
+
     async def probe(self) -> tuple[Finding, ...]:
         """Call the account, read-only, and say what is right and wrong. Never raises for a platform's fault."""
         ...
@@ -154,6 +198,50 @@ class Platform(Protocol):
     async def register_hooks(self, *, dry_run: bool) -> tuple[Finding, ...]:
         """Create or repair the webhook subscriptions; idempotent. Only with `capabilities.registers_hooks`."""
         ...
+
+
+class Minimal:
+    """What a platform may leave out; a base for those that can do less. What no capability names is never called."""
+
+    async def edit(self, change: Change) -> Sent:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def delete(self, change: Change) -> Sent:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def receipt(self, change: Change, receipt: Receipt) -> Sent:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    def media_credential(self) -> Credential | None:
+        """See `Platform`."""
+        return None
+
+    async def open_session(self, opening: Opening) -> str:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def users(self, end: str) -> Mapping[str, str]:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def find_sent(self, outgoing: Outgoing, since: datetime) -> Sent | None:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def poll(self, end: str, cursor: str | None, now: datetime) -> Page:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    def history(self, end: str, since: datetime, until: datetime) -> AsyncIterator[tuple[RawEvent, ...]]:
+        """See `Platform`."""
+        raise NotImplementedError
+
+    async def register_hooks(self, *, dry_run: bool) -> tuple[Finding, ...]:
+        """See `Platform`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

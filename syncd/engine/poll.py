@@ -13,6 +13,7 @@ import structlog
 from syncd import metrics
 from syncd.engine.platform import Page, Platform
 from syncd.engine.receive import Move, Receiver
+from syncd.failpoints import step
 from syncd.model.clock import Clock
 from syncd.model.retry import backoff
 from syncd.model.sending import RateLimited, SendError
@@ -98,6 +99,7 @@ class Poller:
                     continue
             await asyncio.sleep(wait)
 
+    @step("poll")
     async def _poll(self, end: PolledEnd) -> tuple[int, bool]:
         ours, cursor = await self._store.write(cursors.take, end.account, end.end, self._owner, end.interval + LEASE)
         if not ours:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-from syncd.engine.ledger import ToSettle
+from syncd.engine.claims import ToSettle
 from syncd.engine.platform import Platform
 from syncd.model.retry import SETTLE, Verdict, backoff
 from syncd.model.sending import Outgoing, SendError, Sent
@@ -15,6 +15,8 @@ ABSENT_AFTER = timedelta(seconds=10)
 """A send that a platform's own list does not show after so long was certainly not done."""
 ASK_AGAIN = 2.0
 """Seconds."""
+LOOK_FIRST = 1.0
+"""Seconds for news that waited for a send, before its old doubt is decided without any."""
 
 
 async def ask(platform: Platform, claim: ToSettle, outgoing: Outgoing) -> tuple[Sent | None, Verdict]:
@@ -39,8 +41,8 @@ def cannot_ask(error: SendError, claim: ToSettle) -> Verdict:
 def wait_for_news(claim: ToSettle, link: Link) -> Verdict:
     """A platform that cannot be asked: an echo or a status may still name the send; then the link's policy decides."""
     left = (claim.tried_at + SETTLE - claim.now).total_seconds()
-    if left > 0:
-        return Verdict("unknown", True, left, "waits for news of a send whose answer was lost")
+    if left > 0 or not claim.looked:
+        return Verdict("unknown", True, max(left, LOOK_FIRST), "waits for news of a send whose answer was lost")
     if link.on_unknown == "resend":
         return Verdict("ready", True, None, "sent again, as the link says: its answer was lost")
     return Verdict("unknown", False, None, "held: its answer was lost and no news came")

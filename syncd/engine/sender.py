@@ -5,35 +5,37 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
 import structlog
 
 from syncd import metrics
-from syncd.engine import reconcile
+from syncd.engine import deadline, reconcile
+from syncd.engine.claims import Claim, Finished, ToGiveUp, ToOpen, ToSend, ToSettle
+from syncd.engine.errands import NO_LINK, Errands, Shelf, bare_shelf
 from syncd.engine.gate import Gate
 from syncd.engine.health import Health
-from syncd.engine.ledger import Finished, Ledger, ToOpen, ToSend, ToSettle
+from syncd.engine.ledger import LEASE, Ledger
 from syncd.engine.platform import Platform
 from syncd.engine.yard import Yard
+from syncd.failpoints import step
 from syncd.model.clock import Clock
-from syncd.model.retry import Verdict, backoff, class_of, verdict
+from syncd.model.retry import backoff, class_of, verdict
 from syncd.model.sending import (
-    Author,
+    EndRefused,
     MaybeSent,
     NotSent,
     Opening,
-    Outgoing,
-    Rejected,
     SendError,
     Sent,
 )
 from syncd.model.text import storable
 from syncd.model.topology import Topology
-from syncd.model.work import Duty, extension_of
+from syncd.model.work import Duty
 from syncd.store.lanes import LaneAfter, NotHeld
 from syncd.store.writer import StoreUnavailable
 
@@ -41,9 +43,10 @@ log = structlog.get_logger("syncd.dispatch")
 
 WORKERS = 64
 """Lanes of one account that are worked on at once, and its connections."""
+BEGIN_WITHIN = LEASE.total_seconds() / 2
+"""Seconds from a claim until its request is written, or is not: well before anybody else may have the lane."""
 LONGEST_STORE_WAIT = 5.0
 """Seconds between tries to record an answer while the database is away."""
-NO_LINK = Verdict("dead", False, None, "its link is not configured any more")
 
 T = TypeVar("T")
 
@@ -62,11 +65,13 @@ class Sender:
         topology: Topology,
         yard: Yard,
         clock: Clock,
+        shelf: Shelf = bare_shelf,
     ) -> None:
         self.account = account
         self.gate = Gate(rate)
         self.health = Health(account, self.gate, ledger, yard)
         self._platform = platform
+        self._errands = Errands(platform, topology, shelf)
         self._finds_sent = finds_sent
         self._ledger = ledger
         self._topology = topology
@@ -75,6 +80,7 @@ class Sender:
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
         self._busy: set[str] = set()
+        self._deadlines: dict[str, deadline.Deadline] = {}
         self._again: set[str] = set()
         self._workers: set[asyncio.Task[None]] = set()
         self._at_gate: set[asyncio.Task[None]] = set()
@@ -85,6 +91,11 @@ class Sender:
         self._attempts = cache(metrics.attempts.labels)
         self._active = metrics.lanes_active.labels(account)
         self._delivery_seconds = metrics.delivery_seconds.labels(account)
+
+    @property
+    def in_hand(self) -> frozenset[str]:
+        """The lanes that are worked on now."""
+        return frozenset(self._busy)
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._busy)
@@ -100,6 +111,15 @@ class Sender:
             self._queue.append(lane_id)
             if len(self._workers) < WORKERS:
                 self._workers.add(asyncio.get_running_loop().create_task(self._work(), name=f"send-{self.account}"))
+
+    async def settled(self, seconds: float) -> None:
+        """Return when whatever was in hand is done, or waits at the gate; or after so long."""
+        waits_until = asyncio.get_running_loop().time() + seconds
+        before = set(self._busy)
+        while before & self._busy and len(self._at_gate) < len(self._busy):
+            if asyncio.get_running_loop().time() > waits_until:
+                return
+            await asyncio.sleep(0.01)
 
     async def drain(self) -> None:
         """Claim nothing more; return when the sends in flight have their answers recorded."""
@@ -145,6 +165,7 @@ class Sender:
     def _leave(self, lane_id: str, *, again: bool) -> None:
         self._active.dec()
         self._busy.discard(lane_id)
+        self._deadlines.pop(lane_id, None)
         if again or lane_id in self._again:
             self._again.discard(lane_id)
             self.add(lane_id)
@@ -154,11 +175,15 @@ class Sender:
     async def _visit(self, lane_id: str) -> Finished | bool:
         """Do one thing for a lane: what is to be recorded of it, or whether to come again at once."""
         await self._pass_gate()
+        began = deadline.now()
         try:
             claim = await self._ledger.claim(lane_id)
         except StoreUnavailable:
-            # Nothing is lost: the delivery is in the database, and the sweep looks for it.
+            # It may be claimed all the same, and a sweep would not find it before its lease ends.
+            self._yard.wake_in(lane_id, self.account, 1.0 + random.random())
             return False
+        if self._ledger.shared:
+            self._put_deadline(lane_id, began, claim)
         match claim:
             case NotHeld():
                 if claim.wait is not None:
@@ -168,8 +193,24 @@ class Sender:
                 return await self._open(claim)
             case ToSettle():
                 return await self._settle(claim)
+            case ToGiveUp():
+                return self._given_up(claim)
             case ToSend():
                 return await self._send(claim)
+
+    def _put_deadline(self, lane_id: str, began: float, claim: Claim) -> None:
+        if not isinstance(claim, ToSend | ToOpen):
+            deadline.put(None)
+            return
+        self._deadlines[lane_id] = until = deadline.Deadline(began + BEGIN_WITHIN)
+        deadline.put(until)
+
+    def renewed(self, lane_ids: Iterable[str], began: float) -> None:
+        """Their leases were renewed, by a transaction that began then: a send of several requests may go on."""
+        for lane_id in lane_ids:
+            known = self._deadlines.get(lane_id)
+            if known is not None:
+                known.at = max(known.at, began + BEGIN_WITHIN)
 
     async def _pass_gate(self) -> None:
         """The one place where a worker may be cancelled: it has claimed nothing yet."""
@@ -181,12 +222,14 @@ class Sender:
         finally:
             self._at_gate.discard(worker)
 
+    @step("open_session")
     async def _open(self, claim: ToOpen) -> Finished | bool:
         duty, chat = claim.duty, claim.chat
         opening = Opening(chat.organization, chat.contact, None, chat.extension, duty.name)
         try:
             sessionid = storable(await self._platform.open_session(opening))
-        except SendError as error:
+        except SendError as told:
+            error = told.storable()
             await self._surely(lambda: self._ledger.not_opened(claim))
             log.warning(
                 "session.not_opened", account=self.account, message=duty.message, reason=error.reason, lane=duty.lane_id
@@ -206,7 +249,7 @@ class Sender:
         # An open call says nothing to anybody: to repeat it is safe, and no reason to doubt the message.
         failures = self._open_failures[claim.duty.lane_id] = self._open_failures.get(claim.duty.lane_id, 0) + 1
         result = NotSent(error.reason) if isinstance(error, MaybeSent) else error
-        judged = verdict(result, attempts=failures, draw=random.random)
+        judged = verdict(result, attempts=failures, waited=self._waited(claim.duty), draw=random.random)
         if judged.state == "ready" and judged.wait is not None:
             wait = judged.wait
             await self._surely(lambda: self._ledger.postpone(claim.duty.lane_id, wait, judged.why))
@@ -215,30 +258,36 @@ class Sender:
         del self._open_failures[claim.duty.lane_id]
         return Finished(claim.duty, claim.token, 1, claim.chat, None, error, judged, self._clock(), 0)
 
+    @step("send")
     async def _send(self, claim: ToSend) -> Finished:
-        outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
         at = self._clock()
         result: Sent | SendError
-        if outgoing is None:
-            result = Rejected(NO_LINK.why)
-        else:
-            try:
-                result = _storable(await self._platform.send(outgoing))
-            except SendError as error:
-                result = error
+        try:
+            result = _storable(await self._errands.carry_out(claim))
+        except SendError as error:
+            result = error.storable()
         now = self._clock()
-        judged = verdict(result, attempts=claim.number, draw=random.random)
+        judged = verdict(result, attempts=claim.number, waited=self._waited(claim.duty), draw=random.random)
+        if judged.state == "dead" and claim.duty.op.is_receipt:
+            judged = replace(judged, state="skipped")
         if isinstance(result, Sent):
             self.health.well()
+            self.health.end_works(claim.duty.link)
             self._delivery_seconds.observe((now - claim.duty.created_at).total_seconds())
+        elif isinstance(result, EndRefused):
+            self.health.end_refused(claim.duty.link, result)
         else:
             self.health.ill(result)
         took_ms = int((now - at).total_seconds() * 1000)
         return Finished(claim.duty, claim.token, claim.number, claim.chat, claim.sessionid, result, judged, at, took_ms)
 
+    def _given_up(self, claim: ToGiveUp) -> Finished:
+        return Finished(claim.duty, claim.token, claim.number, claim.chat, None, None, claim.verdict, self._clock(), 0)
+
+    @step("settle")
     async def _settle(self, claim: ToSettle) -> Finished:
         link = self._topology.link(claim.duty.link)
-        outgoing = self._outgoing(claim.duty, claim.sessionid, claim.spelling)
+        outgoing = self._errands.outgoing(claim.duty, claim.sessionid, claim.spelling)
         result: Sent | None = None
         if link is None or outgoing is None:
             judged = NO_LINK
@@ -247,7 +296,7 @@ class Sender:
                 result, judged = await reconcile.ask(self._platform, claim, outgoing)
             except SendError as error:
                 self.health.ill(error)
-                judged = reconcile.cannot_ask(error, claim)
+                judged = reconcile.cannot_ask(error.storable(), claim)
         else:
             judged = reconcile.wait_for_news(claim, link)
         return Finished(
@@ -287,8 +336,7 @@ class Sender:
             result=outcome,
             reason=judged.why,
         )
-        if after.event_waits:
-            self._yard.look_again(duty.conversation_id)
+        self._yard.send_settled(duty.conversation_id, event_waits=after.event_waits)
         if after.wait is not None:
             self._yard.wake_in(duty.lane_id, self.account, after.wait)
         self._leave(duty.lane_id, again=after.more and after.wait is None)
@@ -302,32 +350,13 @@ class Sender:
                 tries += 1
                 await asyncio.sleep(min(LONGEST_STORE_WAIT, backoff(tries, random.random)))
 
-    def _outgoing(self, duty: Duty, sessionid: str | None, spelling: str | None) -> Outgoing | None:
-        link = self._topology.link(duty.link)
-        if link is None:
-            return None
-        extension = extension_of(duty.target)
-        author_extension = None
-        if extension is not None and duty.author is not Author.CONTACT:
-            author_extension = duty.author_extension or link.desk.users[0]
-        return Outgoing(
-            reference=duty.reference,
-            end=link.channel.key if extension is None else link.desk.key,
-            contact=duty.contact,
-            spelling=spelling,
-            text=duty.text,
-            said_at=duty.said_at,
-            author=duty.author,
-            extension=extension,
-            author_extension=author_extension,
-            sessionid=sessionid,
-            name=duty.name,
-        )
+    def _waited(self, duty: Duty) -> timedelta:
+        return self._clock() - duty.created_at
 
 
 def _storable(sent: Sent) -> Sent:
     """The answer with ids that every database takes."""
-    ids = {"messageid": sent.messageid, "sessionid": sent.sessionid}
+    ids = {"messageid": sent.messageid, "sessionid": sent.sessionid, "answer": sent.answer}
     changes: dict[str, Any] = {
         name: storable(value) for name, value in ids.items() if value is not None and storable(value) != value
     }

@@ -16,8 +16,8 @@ class Yard(Protocol):
         """Visit the lane after so long."""
         ...
 
-    def look_again(self, conversation_id: str) -> None:
-        """Translate the events that wait in this conversation."""
+    def send_settled(self, conversation_id: str, *, event_waits: bool) -> None:
+        """A send is recorded; `event_waits`: an event was seen to wait for it."""
         ...
 
     def hurry(self, account: str) -> None:
