@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+import aiohttp
 import msgspec
 
 from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError
@@ -28,7 +29,9 @@ class Api:
     def __init__(self, settings: BirdAccount, http: Http) -> None:
         self._http = http
         self._base = settings.base_url
-        self._secrets = (settings.access_key.reveal(), settings.signing_key.reveal())
+        self.plain = settings.base_url.startswith("http://")
+        """Configured without TLS: the hosts that Bird names may then be so too."""
+        self._secrets = (settings.access_key.reveal(), *(key.reveal() for key in settings.signing_key))
         self._headers = {
             "Accept": "application/json",
             "Authorization": f"AccessKey {settings.access_key.reveal()}",
@@ -52,6 +55,14 @@ class Api:
             return await self._http.request(method, self._base + path, headers=self._headers, params=params)
         data = codec.encode(body)
         return await self._http.request(method, self._base + path, headers=self._json_headers, params=params, data=data)
+
+    def uploads(self, channel: str) -> str:
+        """Path of the tickets for uploads to one channel: the one that the documented policy grants (page §1)."""
+        return f"{self.workspace}/channels/{channel}/presigned-upload"
+
+    async def hand_over(self, method: str, url: str, form: aiohttp.FormData, *, timeout: float) -> Answer:
+        """One request to a host that Bird named, which is not shown the key. Raises as `call` does."""
+        return await self._http.request(method, url, headers={}, data=form, timeout=timeout)
 
     async def read(
         self, path: str, decoder: msgspec.json.Decoder[_W], params: list[tuple[str, str]] | None = None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from syncd.engine.platform import AccountSetup, Door, Finding, HookRequest, Page, RawEvent
+from syncd.engine.platform import AccountSetup, Credential, Door, Finding, HookRequest, Minimal, Page, RawEvent
 from syncd.model.facts import Fact
+from syncd.model.files import FileKind
 from syncd.model.sending import (
     AuthFailed,
     MaybeSent,
     NotSent,
-    Opening,
     Outgoing,
     RateLimited,
     Rejected,
@@ -27,26 +27,31 @@ from syncd.platforms.bird import hooks, inbound, polling
 from syncd.platforms.bird.addresses import identifier, receiver
 from syncd.platforms.bird.api import Api, Pages
 from syncd.platforms.bird.settings import BirdAccount
+from syncd.platforms.bird.uploads import uploaded
 from syncd.platforms.bird.wire import Message, stamp, text
 from syncd.platforms.http import Answer, Http
 
 _BEFORE_ATTEMPT = timedelta(minutes=2)
 """How much earlier than the attempt its message is looked for: the clocks are two (page §2.3)."""
 _SEARCH_PAGES = 50
+_PERHAPS_THE_QUOTE = (400, 404, 422)
+"""How Bird may refuse a `replyTo`; its codes are not documented."""
 
 _MESSAGE = msgspec.json.Decoder(Message)
 _REFUSED_AT_ONCE = ("rejected", "sending_failed", "delivery_failed", "skipped")
 
 
-class Bird:
+class Bird(Minimal):
     """One workspace (see `syncd.engine.platform.Platform`). `clock` gives epoch seconds, for the age of webhooks."""
 
     def __init__(self, setup: AccountSetup, http: Http, clock: Callable[[], float] = time.time) -> None:
         settings: BirdAccount = setup.settings
         self._setup = setup
-        self._signing_key = settings.signing_key.reveal()
+        self._signing_keys = tuple(key.reveal() for key in settings.signing_key)
         self._clock = clock
         self._api = Api(settings, http)
+        key = settings.access_key.reveal()
+        self._credential = Credential("Authorization", f"AccessKey {key}", settings.media_hosts)
 
     def doors(self) -> tuple[Door, ...]:
         """One address for all channels: the body names the channel."""
@@ -54,7 +59,7 @@ class Bird:
 
     def verify(self, request: HookRequest) -> tuple[RawEvent, ...]:
         """Check the signature over the raw bytes, then name the event."""
-        inbound.check_signature(request.headers, request.url, request.body, self._signing_key, self._clock())
+        inbound.check_signature(request.headers, request.url, request.body, self._signing_keys, self._clock())
         return inbound.split(request)
 
     def parse(self, event: RawEvent) -> tuple[Fact, ...]:
@@ -62,13 +67,38 @@ class Bird:
         return inbound.parse(event)
 
     async def send(self, outgoing: Outgoing) -> Sent:
-        """Post the message (page §2.2). Bird does not de-duplicate by `reference`: a doubt is never repeated here."""
-        request = {
+        """Post the message (page §2.2), after its file has been uploaded (page §6.1).
+
+        Bird does not de-duplicate by `reference`: a doubt is never repeated here. A refusal is certain, and quoting
+        must not keep a message back: what Bird refuses as an answer to another message is posted once more as none.
+        """
+        request: dict[str, Any] = {
             "receiver": {"contacts": [receiver(_address(outgoing))]},
-            "body": {"type": "text", "text": {"text": outgoing.text}},
+            "body": await self._body(outgoing),
             "reference": outgoing.reference,
         }
-        answer = await self._api.call("POST", self._api.messages(outgoing.end), request)
+        path = self._api.messages(outgoing.end)
+        if outgoing.quotes is not None:
+            quoting = request | {"replyTo": {"id": outgoing.quotes, "type": "message"}}
+            answer = await self._api.call("POST", path, quoting)
+            if answer.status not in _PERHAPS_THE_QUOTE:
+                return self._taken(answer, outgoing)
+        return self._taken(await self._api.call("POST", path, request), outgoing)
+
+    async def _body(self, outgoing: Outgoing) -> dict[str, Any]:
+        """The body, with its file uploaded. There is none for sound, videos or stickers: those are files (page §3)."""
+        file = outgoing.file
+        if file is None:
+            return {"type": "text", "text": {"text": outgoing.text}}
+        item = {"mediaUrl": await uploaded(self._api, outgoing.end, file)}
+        caption = {"text": outgoing.text} if outgoing.text else {}
+        if file.kind is FileKind.IMAGE:
+            return {"type": "image", "image": {"images": [item], **caption}}
+        item |= {"contentType": file.content_type, "filename": file.name}
+        return {"type": "file", "file": {"files": [item], **caption}}
+
+    def _taken(self, answer: Answer, outgoing: Outgoing) -> Sent:
+        """What the answer to a message says. Raises a `SendError`."""
         if not 200 <= answer.status < 300:
             raise self._refused(answer, outgoing)
         try:
@@ -80,7 +110,7 @@ class Bird:
             raise MaybeSent(
                 "Bird took the message and did not name it",
                 http_status=answer.status,
-                answer=self._api.shown(answer, outgoing.text),
+                answer=self._api.shown(answer, *_content(outgoing)),
             )
         # The whole answer repeats the text; these fields tell all that a trace needs.
         shown = codec.encode({"id": messageid, "status": message.status, "reference": message.reference}).decode()[
@@ -94,8 +124,8 @@ class Bird:
 
     def _refused(self, answer: Answer, outgoing: Outgoing) -> SendError:
         """The table of page §10. 408 and 5xx leave a doubt: the request may have been carried out."""
-        reason = self._api.problem(answer, outgoing.text)
-        shown = self._api.shown(answer, outgoing.text)
+        reason = self._api.problem(answer, *_content(outgoing))
+        shown = self._api.shown(answer, *_content(outgoing))
         status = answer.status
         if status in (401, 403):
             return AuthFailed(reason, http_status=status, answer=shown)
@@ -104,6 +134,10 @@ class Bird:
         if status == 408 or status >= 500:
             return MaybeSent(reason, http_status=status, answer=shown)
         return Rejected(reason, http_status=status, answer=shown)
+
+    def media_credential(self) -> Credential | None:
+        """The account's key, for the hosts that the config names (page §6.2). They redirect to others, without it."""
+        return self._credential
 
     async def find_sent(self, outgoing: Outgoing, since: datetime) -> Sent | None:
         """Look for our reference among what the contact was sent; lists have no filter for it (page §2.3).
@@ -128,13 +162,13 @@ class Bird:
             raise MaybeSent("not known whether it was sent: Bird's list of messages does not come to an end")
         return None
 
-    async def open_session(self, opening: Opening) -> str:
-        """Channels have no sessions."""
-        raise Rejected("Bird has no sessions")
-
     async def poll(self, end: str, cursor: str | None, now: datetime) -> Page:
         """What contacts wrote on the channel since the cursor (see `polling`)."""
         return await polling.poll(self._api, end, cursor, now)
+
+    def history(self, end: str, since: datetime, until: datetime) -> AsyncIterator[tuple[RawEvent, ...]]:
+        """What was said on the channel, by contacts, agents, flows and us (see `polling`)."""
+        return polling.history(self._api, end, since, until)
 
     async def probe(self) -> tuple[Finding, ...]:
         """Look at every linked channel and at its webhook subscriptions."""
@@ -148,6 +182,11 @@ class Bird:
 def _address(outgoing: Outgoing) -> str:
     """E.164 goes out as it is; any other address the way Bird spelled it."""
     return outgoing.contact if outgoing.contact.startswith("+") else outgoing.spelling or outgoing.contact
+
+
+def _content(outgoing: Outgoing) -> tuple[str, ...]:
+    """What people wrote: no record of an answer shows it."""
+    return (outgoing.text, outgoing.file.name) if outgoing.file is not None else (outgoing.text,)
 
 
 def _named(row: Any, reference: str) -> Sent | None:

@@ -148,7 +148,7 @@ def _channels(setup: AccountSetup) -> list[str]:
 
 
 def _wanted(setup: AccountSetup, channel: str, platform: str) -> list[Wanted]:
-    key = setup.settings.signing_key.reveal()
+    key = setup.settings.signing_key[0].reveal()
     return [Wanted(f"{platform}.{kind}", channel, hook_url(setup), key) for kind in KINDS]
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from syncd.engine.platform import HookRequest, RawEvent, Refused
 from syncd.model.facts import ChannelSaid, ContactSaid, CopyStatus, Fact, StatusSeen, Uninteresting
 from syncd.platforms import codec
 from syncd.platforms.bird.addresses import spelled
-from syncd.platforms.bird.bodies import body_text
+from syncd.platforms.bird.bodies import content
 from syncd.platforms.bird.wire import Interaction, Message, instant, text
 
 OLDEST = 26 * 3600
@@ -33,11 +33,23 @@ _STATUSES = {
     "skipped": CopyStatus.FAILED,
     "deleted": CopyStatus.DELETED,
 }
+_INTERACTIONS = {
+    "clicked": "clicked",
+    "conversion": "conversion",
+    "delete-request": "delete request",
+    "invalid": "invalid interaction",
+    "reaction": "reaction",
+    "reported-as-spam": "reported as spam",
+    "subscribe-consent": "subscribe consent",
+    "subscribe-request": "subscribe request",
+    "unsubscribe-request": "unsubscribe request",
+}
+"""What is not carried (page §9). A click comes as a text of its own, too."""
 _W = TypeVar("_W", Message, Interaction)
 
 
-def check_signature(headers: Mapping[str, str], url: str, body: bytes, key: str, now: float) -> None:
-    """Raises `Refused` unless `body` was signed for `url` with `key` (page §7.4). `now` is epoch seconds.
+def check_signature(headers: Mapping[str, str], url: str, body: bytes, keys: Sequence[str], now: float) -> None:
+    """Raises `Refused` unless `body` was signed for `url` with one of `keys` (page §7.4). `now` is epoch seconds.
 
     The age is looked at after the signature, and only against a wide ceiling: a retry is signed with its first time.
     """
@@ -53,7 +65,9 @@ def check_signature(headers: Mapping[str, str], url: str, body: bytes, key: str,
         raise Refused(401, "messagebird-signature is not base64") from None
     # Header bytes that are no UTF-8 arrive as surrogates; encoded the same way they are the bytes that came.
     signed = _bytes(timestamp) + b"\n" + _bytes(url) + b"\n" + hashlib.sha256(body).digest()
-    if not hmac.compare_digest(hmac.new(_bytes(key), signed, hashlib.sha256).digest(), given):
+    # Each key is tried, also when one was right already.
+    right = [hmac.compare_digest(hmac.new(_bytes(key), signed, hashlib.sha256).digest(), given) for key in keys]
+    if not any(right):
         raise Refused(401, "wrong signature: check signing_key and server.public_url against the webhook subscription")
     if not (timestamp.isascii() and timestamp.isdigit()):
         raise Refused(401, "messagebird-request-timestamp is not a number")
@@ -123,7 +137,7 @@ def _understood(envelope: Any) -> Message | Interaction | None:
 def _converted(value: Any, shape: type[_W]) -> _W | None:
     try:
         return msgspec.convert(value, shape)
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError):
         return None
 
 
@@ -163,15 +177,17 @@ def _contact_said(message: Message, end: str) -> Fact:
     contact = spelled(person)
     if contact is None or person is None:
         return Uninteresting("no sender")
-    annotations = person.annotations
+    annotations, held = person.annotations, content(message.body, message.template)
     return ContactSaid(
         end=(text(message.channel_id) or end).lower(),
         messageid=text(message.id),
         contact=contact[0],
         form=contact[1],
-        text=body_text(message.body, message.template),
+        text=held.text,
         said_at=instant(message.created_at),
         name=text(annotations.get("name")) if isinstance(annotations, dict) else None,
+        files=held.files,
+        quotes=message.answers,
     )
 
 
@@ -182,16 +198,18 @@ def _channel_said(message: Message, end: str) -> Fact:
     reason = (message.why or text(message.status)) if status is CopyStatus.FAILED else None
     end = (text(message.channel_id) or end).lower()
     if contact is not None and messageid is not None:
+        held = content(message.body, message.template)
         return ChannelSaid(
             end=end,
             messageid=messageid,
             reference=reference,
             contact=contact[0],
             form=contact[1],
-            text=body_text(message.body, message.template),
+            text=held.text,
             said_at=instant(message.created_at),
             status=status,
             reason=reason,
+            files=held.files,
         )
     if status is None or (messageid is None and reference is None):
         return Uninteresting("outgoing message without id or recipient")
@@ -210,7 +228,7 @@ def _interacted(interaction: Interaction, end: str) -> Fact:
     kind = text(interaction.type) or "unnamed"
     metadata = interaction.metadata if isinstance(interaction.metadata, dict) else {}
     if kind not in ("read", "opened"):
-        return Uninteresting("interaction other than read")
+        return Uninteresting(_INTERACTIONS.get(kind, "unknown interaction"))
     if metadata.get("prefetched") is True:
         # A mail server fetched the pixel; nobody has read anything.
         return Uninteresting("prefetched open")

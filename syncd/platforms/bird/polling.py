@@ -8,6 +8,7 @@ hold is cut at `endAt` and read piece by piece.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,9 @@ OVERLAP = timedelta(minutes=15)
 """How far behind the newest message known a poll begins: rows may become visible late."""
 MOST_PAGES = 50
 """Pages that one poll reads: it bounds the memory of a poll (G9)."""
+_HISTORY_PAGES = 20_000
+_HISTORY_BYTES = 4 << 30
+"""Only against a list without end: each page is let go before the next one is read."""
 _SEAM = timedelta(seconds=1)
 """How far pieces of a span overlap: whether `startAt` and `endAt` include their instant is not documented."""
 _SHORTEST = timedelta(seconds=4)
@@ -90,6 +94,19 @@ async def poll(api: Api, end: str, cursor: str | None, now: datetime) -> Page:
         Cursor(high=high, floor=at.floor, since=until - _SEAM, span=seconds).text(),
         complete=False,
     )
+
+
+async def history(api: Api, end: str, since: datetime, until: datetime) -> AsyncIterator[tuple[RawEvent, ...]]:
+    """Every row of a span of time, a page at a time, in the list's own order. Raises a `SendError`.
+
+    `NotSent` where the list cannot be read to its end, after the pages that could be.
+    """
+    params = [("startAt", stamp(since)), ("endAt", stamp(until))]
+    pages = Pages(api, api.messages(end), params, most_pages=_HISTORY_PAGES, most_bytes=_HISTORY_BYTES)
+    async for page in pages.read():
+        yield tuple(inbound.polled(row, end)[1] for row in page)
+    if pages.looped or pages.bounded:
+        raise NotSent("Bird's list of messages does not come to an end: ask for a shorter span of time")
 
 
 def _decoded(cursor: str) -> Cursor:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from syncd.secrets import Secret
+from syncd.secrets import OneOrMany, Secret
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h)")
@@ -69,8 +69,8 @@ class BirdAccount(BaseModel):
     organization: Uuid | None = None
     """Needed to manage webhook subscriptions where the short path is not granted."""
     access_key: Annotated[Secret, AfterValidator(_access_key)]
-    signing_key: Secret
-    """Signs the webhooks; used as the text that it is, also where it looks like base64."""
+    signing_key: OneOrMany
+    """Sign the webhooks; used as the texts that they are, also where they look like base64. Bird is given the first."""
     base_url: Annotated[str, AfterValidator(_base_url)] = "https://api.bird.com"
     media_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ("media.api.bird.com",)
     """The only hosts that are ever shown the access key, besides `base_url`."""

@@ -1,4 +1,4 @@
-"""Bird's JSON as structs: only the fields that are used, all of them optional (page §4, §9).
+"""Bird's JSON as structs: only the fields that are used, nearly all of them optional (page §4, §9).
 
 Bird writes an absent value as a missing key, as null or as `""` (page §15.19): `text` makes them equal.
 """
@@ -54,6 +54,7 @@ class Message(Wire, frozen=True):
     details: Any = None
     failure: Any = None
     direction: Scalar = None
+    reply_to: Any = None
     created_at: Any = None
     last_status_at: Any = None
 
@@ -68,6 +69,11 @@ class Message(Wire, frozen=True):
             or text(failure.get("description"))
             or (f"failure code {code}" if code else None)
         )
+
+    @property
+    def answers(self) -> str | None:
+        """The id of the message that it answers to; Bird's or the platform's own, that is not documented (page §4)."""
+        return text(self.reply_to.get("id")) if isinstance(self.reply_to, dict) else None
 
 
 class Interaction(Wire, frozen=True):
@@ -90,6 +96,16 @@ class Listing(Wire, frozen=True):
     """The `startAt` that the server went by, where it says."""
     results: list[Any] | None = None
     next_page_token: Scalar = None
+
+
+class Ticket(Wire, frozen=True):
+    """Leave to upload one file (page §6.1). All fields are there, or it is none."""
+
+    media_url: str
+    upload_url: str
+    upload_method: str
+    upload_form_data: dict[str, str]
+    """Sent as it is, in this order: the names are the bucket's business."""
 
 
 class Problem(Wire, frozen=True):

@@ -6,12 +6,20 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from syncd.model.sending import AuthFailed, MaybeSent, RateLimited, Rejected, SendError, Sent
+from syncd.model.sending import AuthFailed, EndRefused, MaybeSent, RateLimited, Rejected, SendError, Sent
 from syncd.platforms import codec
 from syncd.platforms.http import Answer
 from syncd.platforms.islash import wire
 
 OKAY = "RESP_OKAY"
+
+
+def _refused(what: str) -> str:
+    return (
+        rf"(invalid|unknown|wrong|missing|incorrect) (user )?{what}\b(?! message)"
+        rf"|{what}( key)?( is| was| has)?( not)? (invalid|valid|found|expired|missing|wrong|incorrect|required|exist)"
+    )
+
 
 STATUSES: dict[int, type[SendError]] = {
     401: AuthFailed,
@@ -22,25 +30,19 @@ STATUSES: dict[int, type[SendError]] = {
 """HTTP statuses that mean one thing. Every other 3xx and 4xx is `Rejected`, unless its `meta` says better."""
 
 CODES: tuple[tuple[re.Pattern[str], type[SendError]], ...] = (
-    # The 24 hour window is called a session too: it must not pass for a refused session key, which pauses the account.
+    # The 24 hour window is called a session too: it must not pass for a refused session key, which pauses the link.
     (re.compile(r"WINDOW|24_?H|TEMPLATE"), Rejected),
     (re.compile(r"RATE|THROTTL|TOO_MANY"), RateLimited),
-    (re.compile(r"TOKEN|AUTH|FORBIDDEN|SESSION"), AuthFailed),
+    (re.compile(r"SESSION"), EndRefused),
+    (re.compile(r"TOKEN|AUTH|FORBIDDEN"), AuthFailed),
 )
 """What `meta.code` (upper case) says where it is not `RESP_OKAY`; the first that fits."""
 
 MESSAGES: tuple[tuple[re.Pattern[str], type[SendError]], ...] = (
     (re.compile(r"window|24.?h|template"), Rejected),
     (re.compile(r"rate limit|too many|throttl"), RateLimited),
-    (
-        re.compile(
-            r"unauthori|not authori|authenticat"
-            r"|(invalid|unknown|wrong|missing|incorrect) (user )?(token|session)\b(?! message)"
-            r"|(token|session)( key)?( is| was| has)?( not)? "
-            r"(invalid|valid|found|expired|missing|wrong|incorrect|required|exist)"
-        ),
-        AuthFailed,
-    ),
+    (re.compile(_refused("session")), EndRefused),
+    (re.compile(r"unauthori|not authori|authenticat|" + _refused("token")), AuthFailed),
 )
 """What `meta.message` (lower case) says, asked only where the code says nothing. Narrow on purpose: it is prose."""
 
@@ -94,11 +96,11 @@ def _failure(answer: Answer, meta: dict[str, Any], told: str, redact: Redaction)
     if kind is RateLimited:
         return RateLimited(f"too many requests{heard}", retry_after=answer.retry_after, http_status=status, answer=told)
     if kind is AuthFailed:
-        return AuthFailed(
-            f"iSlash refuses the token or session key{heard}; check user_token and session",
-            http_status=status,
-            answer=told,
-        )
+        reason = f"iSlash refuses the token{heard}; check user_token, and the link's session"
+        return AuthFailed(reason, http_status=status, answer=told)
+    if kind is EndRefused:
+        reason = f"iSlash refuses the session key{heard}; check the link's session"
+        return EndRefused(reason, http_status=status, answer=told)
     if kind is MaybeSent:
         what = (
             f"HTTP {status} after the request was written" if status >= 300 else "an answer without iSlash's envelope"
@@ -110,15 +112,21 @@ def _failure(answer: Answer, meta: dict[str, Any], told: str, redact: Redaction)
 
 def _kind(status: int, meta: dict[str, Any]) -> type[SendError]:
     if status in STATUSES:
-        return STATUSES[status]
+        # A refusal that names the session speaks of one link, not of the account.
+        refused = STATUSES[status] is AuthFailed and _says(meta) is EndRefused
+        return EndRefused if refused else STATUSES[status]
     if status >= 500 or (status < 300 and not isinstance(meta.get("code"), str)):
         return MaybeSent
+    return _says(meta) or Rejected
+
+
+def _says(meta: dict[str, Any]) -> type[SendError] | None:
     code, message = wire.text(meta.get("code")) or "", wire.text(meta.get("message")) or ""
     for table, words in ((CODES, code.upper()), (MESSAGES, message.lower())):
         for pattern, kind in table:
             if pattern.search(words):
                 return kind
-    return Rejected
+    return None
 
 
 def _envelope(answer: Answer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ A part is a plain object `{"kind": …, "item": …}` with what the item needs o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,16 +22,21 @@ UNKNOWN = "unknown"
 
 _LAYOUTS = ("messages", "statuses", "entry")
 _MAX_FIELDS = 100
+_MAX_PARTS = 1000
+"""Items of one webhook; Meta sends no more at a time, and a body of a megabyte could hold a hundred thousand."""
 
 
 def parts(body: bytes) -> list[Part]:
-    """The items of a webhook, in the order said. Raises `ValueError` for a body that is no JSON and holds none."""
+    """The items of a webhook, in the order said. Raises `ValueError` for a body that holds no JSON, or too much."""
     try:
         value = wire.read(body)
     except ValueError:
         value = _form(body)
     value = wire.nested(value)
-    found = [part for element in value for part in _of(element)] if isinstance(value, list) else list(_of(value))
+    every = (part for element in (value if isinstance(value, list) else [value]) for part in _of(element))
+    found = list(islice(every, _MAX_PARTS + 1))
+    if len(found) > _MAX_PARTS:
+        raise ValueError(f"more than {_MAX_PARTS} items in one webhook")
     return _in_order(found)
 
 
@@ -78,7 +84,7 @@ def _wrapped_in_text(value: dict[str, Any], inside: bool) -> Iterator[Part]:
 
 def _whatsapp(value: dict[str, Any]) -> Iterator[Part]:
     messages = wire.elements(wire.nested(value.get("messages")))
-    contacts = [wire.members(contact) for contact in wire.elements(wire.nested(value.get("contacts")))]
+    contacts = [wire.members(contact) for contact in wire.elements(wire.nested(value.get("contacts")))[:_MAX_PARTS]]
     own = wire.identifier(wire.members(value.get("metadata")).get("display_phone_number"))
     for message in messages:
         if not isinstance(message, dict):

@@ -35,8 +35,8 @@ def events(end: str, body: bytes, hidden: tuple[bytes, ...]) -> tuple[RawEvent, 
         raise Refused(400, "the body is not JSON") from None
 
 
-def facts(event: RawEvent) -> tuple[Fact, ...]:
-    """What one stored event says. Pure, and never raises."""
+def facts(event: RawEvent, media_url_template: str | None = None) -> tuple[Fact, ...]:
+    """What one stored event says; the template is for WhatsApp's files (A8). Pure, and never raises."""
     try:
         part = wire.members(wire.read(event.body))
     except ValueError:
@@ -44,7 +44,8 @@ def facts(event: RawEvent) -> tuple[Fact, ...]:
     item = wire.members(part.get("item"))
     match part.get("kind"):
         case envelopes.WHATSAPP_MESSAGE:
-            return (whatsapp.message(event.end, item, wire.members(part.get("contact")), _own(part)),)
+            contact = wire.members(part.get("contact"))
+            return (whatsapp.message(event.end, item, contact, _own(part), media_url_template),)
         case envelopes.WHATSAPP_STATUS:
             return (whatsapp.status(event.end, item),)
         case envelopes.MESSENGER_EVENT:

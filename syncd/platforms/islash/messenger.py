@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.model.facts import ContactForm, ContactSaid, CopyStatus, Fact, StatusSeen, Uninteresting
-from syncd.platforms.islash import wire
+from syncd.platforms.islash import media, wire
 
 _RECEIPTS = {"delivery": CopyStatus.DELIVERED, "read": CopyStatus.READ}
 _NOT_SPEECH = ("reaction", "optin", "referral")
@@ -39,8 +39,10 @@ def facts(end: str, item: dict[str, Any], own: frozenset[str]) -> tuple[Fact, ..
         return (Uninteresting("echo"),)
     if sender is None:
         return (Uninteresting("no sender"),)
-    said = _said(item)
-    if not said:
+    message = wire.members(item.get("message"))
+    files, words = media.messenger(message)
+    said = " ".join([*words, *filter(None, (_text(item),))])
+    if not said and not files:
         return (Uninteresting("no text"),)
     return (
         ContactSaid(
@@ -50,6 +52,8 @@ def facts(end: str, item: dict[str, Any], own: frozenset[str]) -> tuple[Fact, ..
             form=ContactForm.OPAQUE,
             text=said,
             said_at=wire.moment(item.get("timestamp")),
+            files=files,
+            quotes=wire.identifier(wire.members(message.get("reply_to")).get("mid")),
         ),
     )
 
@@ -59,20 +63,21 @@ def _receipts(
 ) -> tuple[Fact, ...]:
     listed = receipt.get("mids")
     mids = [wire.identifier(mid) for mid in (listed if isinstance(listed, list) else [receipt.get("mid")])]
-    at = wire.moment(receipt.get("watermark")) or wire.moment(item.get("timestamp"))
+    until = wire.moment(receipt.get("watermark"))
+    at = until or wire.moment(item.get("timestamp"))
     seen = [StatusSeen(status, messageid=mid, end=end, recipient=sender, at=at) for mid in mids if mid]
-    # A watermark alone means "all until then", which only a list of our sends by time could resolve.
-    return tuple(seen) or (Uninteresting("watermark"),)
+    if seen:
+        return tuple(seen)
+    if until is None or sender is None:
+        return (Uninteresting("receipt for nothing"),)
+    # A watermark alone means all that we sent to this person until then (§7.4).
+    return (StatusSeen(status, end=end, recipient=sender, at=until),)
 
 
-def _said(item: dict[str, Any]) -> str:
-    message = wire.members(item.get("message"))
-    kinds = [wire.text(wire.members(file).get("type")) or "file" for file in wire.elements(message.get("attachments"))]
-    if "sticker" in kinds and "image" in kinds:
-        # During a transition a sticker comes as both (§7.4).
-        kinds.remove("image")
-    words = wire.text(message.get("text"))
-    if words is None:
-        postback = wire.members(item.get("postback"))
-        words = wire.text(postback.get("text")) or wire.text(postback.get("title"))
-    return " ".join([*(f"[{kind}]" for kind in kinds), *filter(None, (words,))])
+def _text(item: dict[str, Any]) -> str | None:
+    postback = wire.members(item.get("postback"))
+    return (
+        wire.text(wire.members(item.get("message")).get("text"))
+        or wire.text(postback.get("text"))
+        or wire.text(postback.get("title"))
+    )

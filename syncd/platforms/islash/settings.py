@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
+from syncd.platforms.urls import target_of
 from syncd.secrets import Secret
 
 _API = "/api/public"
@@ -24,6 +25,17 @@ def _base_url(text: str) -> str:
         raise ValueError("write only the address, without user, query or fragment")
     path = parts.path.rstrip("/").removesuffix(_API)
     return f"{parts.scheme}://{parts.netloc}{path}{_API}"
+
+
+def _template(text: str) -> str:
+    text = text.strip()
+    target_of(text.replace("{id}", "x"))
+    parts = urlsplit(text)
+    if "{id}" not in f"{parts.path}?{parts.query}" or "{id}" in f"{parts.netloc}#{parts.fragment}":
+        raise ValueError("write {id} where the file's id stands, in the path or query")
+    if re.search("[{}]", text.replace("{id}", "")):
+        raise ValueError("{id} is all that can be filled in")
+    return text
 
 
 def _header_safe(secret: Secret) -> Secret:
@@ -55,11 +67,22 @@ class ISlashAccount(BaseModel):
     """Sent as `X-USER-TOKEN`."""
     param_style: Literal["form", "query"] = "form"
     """Where a send's parameters go: one multipart body, or (older installations, §3) the query string."""
+    media_url_template: Annotated[str, AfterValidator(_template)] | None = None
+    """Where a WhatsApp file is fetched that came without an address, e.g. `https://HOST/media/{id}` (A8).
+
+    On the host and port of `base_url` it is shown the token. The addresses made of it are stored.
+    """
 
     @field_validator("base_url")
     @classmethod
     def _normalise(cls, value: str) -> str:
         return _base_url(value)
+
+    @model_validator(mode="after")
+    def _keep_the_token(self) -> Self:
+        if self.media_url_template is not None and self.user_token.reveal() in self.media_url_template:
+            raise ValueError("leave the token out of media_url_template: base_url's host is shown it as a header")
+        return self
 
 
 class ISlashEnd(BaseModel):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.model.facts import ContactForm, ContactSaid, CopyStatus, Fact, StatusSeen, Uninteresting
-from syncd.platforms.islash import wire
+from syncd.model.files import Attachment
+from syncd.platforms.islash import media, wire
 
 STATUSES = {
     "sent": CopyStatus.SENT,
@@ -16,14 +17,19 @@ STATUSES = {
 }
 """The statuses of §5 that change something."""
 
-_FILES = ("image", "video", "audio", "voice", "document", "sticker")
 _NOT_SPEECH = {"reaction": "reaction", "system": "system", "revoked": "revoked", "request_welcome": "welcome request"}
-_TYPES = ("text", *_FILES, "location", "contacts", "button", "interactive", "reaction", "system")
+_TYPES = ("text", *media.WHATSAPP, "location", "contacts", "button", "interactive", "reaction", "system")
 _MAX_REASON = 500
 
 
-def message(end: str, item: dict[str, Any], contact: dict[str, Any], own: frozenset[str]) -> Fact:
-    """What an inbound message says. What is no text yet stands as a placeholder, e.g. `[image, image/jpeg] caption`."""
+def message(
+    end: str,
+    item: dict[str, Any],
+    contact: dict[str, Any],
+    own: frozenset[str],
+    media_url_template: str | None = None,
+) -> Fact:
+    """What an inbound message says. What is neither text nor file stands in words, e.g. `[location 22.28,114.16]`."""
     sender = wire.identifier(item.get("from")) or wire.identifier(item.get("wa_id"))
     if sender is None:
         return Uninteresting("no sender")
@@ -34,7 +40,10 @@ def message(end: str, item: dict[str, Any], contact: dict[str, Any], own: frozen
     if kind in _NOT_SPEECH:
         return Uninteresting(_NOT_SPEECH[kind])
     said = _said(kind, item)
-    if not said:
+    files: tuple[Attachment, ...] = ()
+    if kind in media.WHATSAPP:
+        files = (media.whatsapp(kind, item, media_url_template),)
+    if not said and not files:
         return Uninteresting("no text")
     return ContactSaid(
         end=end,
@@ -44,6 +53,8 @@ def message(end: str, item: dict[str, Any], contact: dict[str, Any], own: frozen
         text=said,
         said_at=wire.moment(item.get("timestamp")),
         name=_name(item) or _name(contact),
+        files=files,
+        quotes=wire.identifier(wire.members(item.get("context")).get("id")),
     )
 
 
@@ -71,14 +82,13 @@ def _said(kind: str, item: dict[str, Any]) -> str:
     fields = wire.members(content)
     if kind == "text":
         return wire.text(fields.get("body")) or wire.text(content) or ""
-    if kind in _FILES:
-        inside = ", ".join(filter(None, (kind, wire.text(fields.get("mime_type")), wire.text(fields.get("filename")))))
-        return f"[{inside}] {wire.text(fields.get('caption')) or ''}".rstrip()
+    if kind in media.WHATSAPP:
+        return wire.text(fields.get("caption")) or ""
     if kind == "location":
         return _location(fields)
     if kind == "contacts":
-        names = filter(None, (_card_name(wire.members(card)) for card in wire.elements(content)))
-        return f"[contact: {', '.join(names) or 'no name'}]"
+        cards = filter(None, (_card(wire.members(card)) for card in wire.elements(content)))
+        return f"[contact: {'; '.join(cards) or 'no name'}]"
     if kind == "button":
         return wire.text(fields.get("text")) or "[button]"
     if kind == "interactive":
@@ -91,6 +101,17 @@ def _location(fields: dict[str, Any]) -> str:
     point = ",".join(str(fields[key]) for key in ("latitude", "longitude") if isinstance(fields.get(key), int | float))
     name = wire.text(fields.get("name")) or wire.text(fields.get("address"))
     return f"[{' '.join(filter(None, ('location', point, name)))}]"
+
+
+def _card(card: dict[str, Any]) -> str:
+    """Name and phone numbers, e.g. `Ann Lee +85200000003, +85200000004`."""
+    phones = filter(None, (_card_phone(wire.members(phone)) for phone in wire.elements(card.get("phones"))))
+    return " ".join(filter(None, (_card_name(card), ", ".join(dict.fromkeys(phones)))))
+
+
+def _card_phone(phone: dict[str, Any]) -> str | None:
+    digits = wire.phone(wire.identifier(phone.get("wa_id")) or "")
+    return wire.text(phone.get("phone")) or (f"+{digits}" if digits else None)
 
 
 def _card_name(card: dict[str, Any]) -> str | None:

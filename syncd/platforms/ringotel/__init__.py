@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from syncd.engine.platform import AccountSetup, Door, Finding, HookRequest, Page, Plugin, RawEvent
+from syncd.engine.platform import AccountSetup, Door, Finding, HookRequest, Minimal, Plugin, RawEvent
 from syncd.model.capabilities import Capabilities
 from syncd.model.facts import Fact
-from syncd.model.sending import Opening, Outgoing, Sent
+from syncd.model.files import FileKind
+from syncd.model.sending import Change, Opening, Outgoing, Receipt, Sent
 from syncd.platforms.http import Http
 from syncd.platforms.ringotel import inbound
 from syncd.platforms.ringotel.client import Client
 from syncd.platforms.ringotel.settings import RingotelAccount, RingotelEnd
 
-CAPABILITIES = Capabilities(role="desk", default_rate=2.0, max_text=4000, sessions=True)
-"""Rate and text length are advice (page §8): the vendor publishes no limits."""
+MAX_FILE = 20_000_000
+
+CAPABILITIES = Capabilities(
+    role="desk",
+    default_rate=2.0,
+    max_text=4000,
+    sessions=True,
+    directory=True,
+    files=dict.fromkeys(FileKind, MAX_FILE),
+    edits=True,
+    deletes=True,
+    receipts=True,
+)
+"""Rate, text length and size of files are advice (page §8): the vendor publishes no limits.
+
+A file has no caption (page §4.3), and nothing can be quoted (page §8).
+"""
 
 
-class Ringotel:
+class Ringotel(Minimal):
     """One Ringotel account: one API key, one webhook address, any number of organizations."""
 
     def __init__(self, setup: AccountSetup, http: Http) -> None:
@@ -27,7 +43,13 @@ class Ringotel:
         self._ends = setup.ends
         self._keys = tuple(key.encode() for key in keys)
         self._secret = settings.webhook_secret.reveal() if settings.webhook_secret else None
-        self._client = Client(http, settings.base_url, keys, resend_on_reopen=settings.resend_on_reopen)
+        self._client = Client(
+            http,
+            settings.base_url,
+            keys,
+            uploads=settings.files == "upload",
+            resend_on_reopen=settings.resend_on_reopen,
+        )
 
     def doors(self) -> tuple[Door, ...]:
         """One address: the body tells the organization."""
@@ -45,25 +67,29 @@ class Ringotel:
         """See `Client.send`."""
         return await self._client.send(outgoing)
 
+    async def edit(self, change: Change) -> Sent:
+        """See `Client.edit`."""
+        return await self._client.edit(change)
+
+    async def delete(self, change: Change) -> Sent:
+        """See `Client.delete`."""
+        return await self._client.delete(change)
+
+    async def receipt(self, change: Change, receipt: Receipt) -> Sent:
+        """See `Client.receipt`."""
+        return await self._client.receipt(change, receipt)
+
     async def open_session(self, opening: Opening) -> str:
         """See `Client.open_session`."""
         return await self._client.open_session(opening)
 
+    async def users(self, end: str) -> Mapping[str, str]:
+        """See `Client.users`."""
+        return await self._client.users(end)
+
     async def probe(self) -> tuple[Finding, ...]:
         """See `Client.probe`."""
         return await self._client.probe(self._ends)
-
-    async def find_sent(self, outgoing: Outgoing, since: datetime) -> Sent | None:
-        """Ringotel has no call that lists messages (page §1)."""
-        raise NotImplementedError
-
-    async def poll(self, end: str, cursor: str | None, now: datetime) -> Page:
-        """Ringotel has no call that lists messages (page §1)."""
-        raise NotImplementedError
-
-    async def register_hooks(self, *, dry_run: bool) -> tuple[Finding, ...]:
-        """Ringotel's webhook address is entered in its portal, with the API key (page §2)."""
-        raise NotImplementedError
 
 
 def _end_key(link: str, settings: Any) -> str:

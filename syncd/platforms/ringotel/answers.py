@@ -93,6 +93,16 @@ def result_of(answer: Answer, veil: Veil) -> Any:
     raise MaybeSent(f"HTTP {status} leaves open what was done", http_status=status, answer=kept)
 
 
+def look_at_indication(answer: Answer, veil: Veil) -> None:
+    """Whether an indication or a change was taken: any 2xx that reports no error and is no web page (page §11.16).
+
+    Raises the `SendError` that any other answer amounts to.
+    """
+    if 200 <= answer.status < 300 and _reply(answer) is None and not answer.body.lstrip().startswith(b"<"):
+        return
+    result_of(answer, veil)
+
+
 def summary(answer: Answer, error: str | None, veil: Veil) -> str:
     """What `attempt` keeps of an answer that names no ids: never its body, which may quote the message."""
     if error is not None:

@@ -12,9 +12,18 @@ from typing import Any
 import msgspec
 
 from syncd.engine.platform import RawEvent, Refused
-from syncd.model.facts import ContactForm, CopyStatus, Fact, StatusSeen, Uninteresting, UserSaid
+from syncd.model.facts import (
+    ContactForm,
+    CopyStatus,
+    Fact,
+    StatusSeen,
+    Uninteresting,
+    UserDeleted,
+    UserEdited,
+    UserSaid,
+)
 from syncd.platforms import codec
-from syncd.platforms.ringotel import wire
+from syncd.platforms.ringotel import media, wire
 
 WINDOW = timedelta(seconds=10)
 """How long an equal event that names nothing unique counts as the same one (page §11.6)."""
@@ -92,7 +101,7 @@ def _is_one_of(given: Any, keys: tuple[bytes, ...]) -> bool:
 
 
 def _name(envelope: wire.Envelope, kept: bytes) -> tuple[str, timedelta | None]:
-    """The event's key, and its window where the key is only a hash."""
+    """The event's key, and its window where the same may be said again."""
     try:
         method = codec.decode(bytes(envelope.method), wire.METHOD)
         name = _NAMES.get(method)
@@ -101,7 +110,7 @@ def _name(envelope: wire.Envelope, kept: bytes) -> tuple[str, timedelta | None]:
         key = None
     if key is None:
         return f"hash:{_digest(kept)}", WINDOW
-    return key, WINDOW if key.startswith("hash:") else None
+    return key, WINDOW if key.startswith(_NOT_UNIQUE) else None
 
 
 def _digest(content: bytes) -> str:
@@ -135,6 +144,7 @@ def _name_read(params: wire.Params) -> str | None:
 
 
 def _name_updated(params: wire.Params) -> str | None:
+    # Edits carry no number or time: that a text was there before does not make its return a repetition.
     messageid = wire.identifier(params.messageid)
     return messageid and f"updated:{messageid}:{_digest_of(params.content)}"
 
@@ -151,6 +161,8 @@ _NAMES: dict[str, Callable[[wire.Params], str | None]] = {
     "updated": _name_updated,
     "deleted": _name_deleted,
 }
+_NOT_UNIQUE = ("hash:", "updated:")
+"""Beginnings of the keys that only hash what is said."""
 
 
 def _read_message(params: wire.Params) -> Fact | None:
@@ -161,10 +173,12 @@ def _read_message(params: wire.Params) -> Fact | None:
         contact, form = wire.identifier(params.recipient), ContactForm.PHONE
     if organization is None or contact is None or (extension is None and userid is None):
         return None
-    text = _text(wire.message_type(params.type), params.content)
+    kind = wire.message_type(params.type)
+    files = (media.attachment(params.content),) if kind == FILE else ()
+    text = "" if files else _text(kind, params.content)
     if text is None:
         return None
-    if not text:
+    if not text and not files:
         return Uninteresting("empty message")
     return UserSaid(
         organization=organization,
@@ -176,16 +190,12 @@ def _read_message(params: wire.Params) -> Fact | None:
         messageid=wire.identifier(params.messageid),
         text=text,
         said_at=None,
+        files=files,
     )
 
 
 def _text(kind: int | str, content: Any) -> str | None:
-    if kind not in (TEXT, FILE):
-        return f"[unsupported message type {kind}]"
-    text = wire.spoken(content)
-    if kind == FILE and text:
-        return f"[file] {text}"
-    return text
+    return wire.spoken(content) if kind == TEXT else f"[unsupported message type {kind}]"
 
 
 def _read_delivered(params: wire.Params) -> Fact | None:
@@ -202,14 +212,24 @@ def _read_read(params: wire.Params) -> Fact | None:
     return StatusSeen(CopyStatus.READ, messageid=messageid, sessionid=sessionid)
 
 
+def _read_updated(params: wire.Params) -> Fact | None:
+    messageid, text = wire.identifier(params.messageid), wire.spoken(params.content)
+    return UserEdited(messageid, text) if messageid is not None and text else None
+
+
+def _read_deleted(params: wire.Params) -> Fact | None:
+    messageid = wire.identifier(params.messageid)
+    return None if messageid is None else UserDeleted(messageid)
+
+
 _READERS: dict[str, Callable[[wire.Params], Fact | None]] = {
     "message": _read_message,
     "delivered": _read_delivered,
     "read": _read_read,
+    "updated": _read_updated,
+    "deleted": _read_deleted,
 }
 _PASSED_OVER = {
-    "updated": "edit",
-    "deleted": "deletion",
     "typing": "typing",
     "unread": "unread",
 }

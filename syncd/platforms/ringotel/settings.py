@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from syncd.secrets import Secret
+from syncd.secrets import OneOrMany, Secret
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -17,31 +16,19 @@ class RingotelAccount(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    api_key: tuple[Secret, ...]
-    """One secret or a list. Calls use the first; webhooks may carry any (the old one during a rotation)."""
+    api_key: OneOrMany
+    """Calls use the first; webhooks may carry any."""
     base_url: str = Field(default="https://shell.ringotel.co/api", pattern=r"^https?://[^\s/?#]+[^\s?#]*$")
     webhook_secret: Secret | None = None
     """Extra path segment of the webhook's address."""
     resend_on_reopen: bool = False
     """Send once more into the new session when an answer names one and no message (design §9)."""
-
-    @field_validator("api_key", mode="wrap")
-    @classmethod
-    def _one_or_many(cls, value: Any, handler: Callable[[Any], tuple[Secret, ...]]) -> tuple[Secret, ...]:
-        if isinstance(value, (list, tuple)):
-            return handler(value)
-        try:
-            return handler([value])
-        except ValidationError as error:
-            # Named like the key in the file, which is no list: `api_key`, not `api_key.0`.
-            first = error.errors()[0]
-            raise ValueError(str(first.get("ctx", {}).get("error", first["msg"]))) from None
+    files: Literal["link", "upload"] = "link"
+    """How files get there: Ringotel fetches them from `public_url`, or they are sent with the call (page §4.3)."""
 
     @field_validator("api_key")
     @classmethod
     def _fits_a_header(cls, keys: tuple[Secret, ...]) -> tuple[Secret, ...]:
-        if not keys:
-            raise ValueError("the list is empty: give at least one key")
         for key in keys:
             if not all("!" <= character <= "~" for character in key.reveal()):
                 raise ValueError(
