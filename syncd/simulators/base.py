@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ class Fault:
 
     kind       what happens
     ---------  -------------------------------------------------------------
-    delay      the call is carried out, answered `seconds` later
+    delay      the call is carried out, answered `seconds` later, or when it is `released`
     status     not carried out: HTTP `status` with `body`, `headers`
     hangup     not carried out: the connection is closed without an answer
     lost       carried out, then the connection is closed without an answer
@@ -32,6 +33,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     match: Callable[[Call], bool] | None = None
     hits: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class Simulator:
         if fault.kind == "reply":
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
         if fault.kind == "delay":
-            await asyncio.sleep(fault.seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(fault.released.wait(), fault.seconds)
             return response
         raise ValueError(f"no such fault: {fault.kind}")
 

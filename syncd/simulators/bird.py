@@ -9,17 +9,27 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from syncd.simulators.base import Hook
 from syncd.simulators.bird_api import ORGANIZATION, WORKSPACE, BirdApi
-from syncd.simulators.bird_records import Record, SimChannel, identified, stamp
+from syncd.simulators.bird_records import (
+    Received,
+    Record,
+    SimChannel,
+    SimFile,
+    file_body,
+    file_items,
+    identified,
+    stamp,
+)
 
 
 class BirdSimulator(BirdApi):
-    """What people do on the channels, done by methods; what syncd does, seen in `sent`, `texts` and `calls`.
+    """What people do on the channels, done by methods; what syncd does, seen in `sent`, `received`, `texts`, `calls`.
 
     `hook_url` is where webhooks are posted (empty: nowhere), `public_hook_url` the address that they are signed over.
     An address is `+12025550143`, `a@example.com`, `KEY:VALUE`, or `id:ID` for a contact without identifier.
@@ -83,9 +93,22 @@ class BirdSimulator(BirdApi):
         """The messages that a contact was sent, by whomever, in the order that Bird took them."""
         return [record.data for record in self.channels[channel].chats.get(contact, ())]
 
+    def received(self, channel: str, contact: str) -> list[Received]:
+        """The same as the contact has it: words, the bytes of files, and what it answers to."""
+        return [self._received(message) for message in self.sent(channel, contact)]
+
     def texts(self, channel: str, contact: str) -> list[str]:
-        """The texts of `sent`."""
-        return [message["body"]["text"]["text"] for message in self.sent(channel, contact)]
+        """The texts (and captions) of `sent`."""
+        return [message.text for message in self.received(channel, contact)]
+
+    def _received(self, message: dict[str, Any]) -> Received:
+        body = message["body"] or {}
+        files: list[SimFile | str] = []
+        for item in file_items(body):
+            kept = self.uploaded(item["mediaUrl"])
+            files.append(item["mediaUrl"] if kept is None else replace(kept, name=item.get("filename")))
+        text = body.get(body.get("type"), {}).get("text", "")
+        return Received(text, tuple(files), message.get("replyTo", {}).get("id"))
 
     def contact_says(
         self,
@@ -98,8 +121,19 @@ class BirdSimulator(BirdApi):
         name: str | None = None,
         body: dict[str, Any] | None = None,
         messageid: str | None = None,
+        files: Sequence[SimFile] = (),
+        shape: str | None = None,
+        reply_to: str | None = None,
     ) -> str:
-        """A contact writes; the message's id. Without `webhook` only a list tells of it. `body` takes text's place."""
+        """A contact writes; the message's id. Without `webhook` only a list tells of it. `body` takes text's place.
+
+        With `files`, `text` is the caption. `shape` is the body's type (`image`, `file`, `gif`, or `text` and `html`
+        with attachments); without one, pictures that are no stickers are an `image`, all else is a `file`.
+        """
+        messageid = messageid or str(uuid.uuid4())
+        if files:
+            items = [self._item(messageid, file) for file in files]
+            body = file_body(shape or _shape(files), items, text)
         place = self.channels[channel]
         said = self._contact(contact)
         if name is not None:
@@ -111,6 +145,8 @@ class BirdSimulator(BirdApi):
             "sender": {"contact": said},
             "receiver": {"connector": {"id": place.connector, "identifierValue": ""}},
         }
+        if reply_to is not None:
+            record.data["replyTo"] = {"id": reply_to, "type": "message"}
         if webhook:
             self._tell(place, "inbound", record.data)
         return str(record.data["id"])
@@ -194,13 +230,17 @@ class BirdSimulator(BirdApi):
     async def accepted(self, channel: SimChannel, address: str, request: dict[str, Any]) -> Record:
         """Make the message of a send, and tell of its states as `outbound_hooks` says."""
         record = self._outgoing(channel, address, request.get("body"), request.get("reference", ""))
-        if "template" in request:
-            record.data["template"] = request["template"]
+        record.data |= {name: request[name] for name in ("template", "replyTo") if name in request}
         posts = self._pass_through(channel, record, webhook=self.outbound_hooks != "none")
         if posts and self.outbound_hooks == "before":
             # Not for ever: whoever takes webhooks one by one may be waiting for this very answer.
             await asyncio.wait(posts, timeout=5.0)
         return record
+
+    def _item(self, message: str, file: SimFile) -> dict[str, Any]:
+        """A contact's file, published, as a body names it."""
+        name = {"filename": file.name} if file.name is not None else {}
+        return {"mediaUrl": self._published(message, file), "contentType": file.content_type, **name}
 
     def _contact(self, address: str) -> dict[str, Any]:
         contact = self.contacts.get(address)
@@ -290,3 +330,9 @@ def signature(key: str, timestamp: str, url: str, body: bytes) -> str:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": {"text": text}}
+
+
+def _shape(files: Sequence[SimFile]) -> str:
+    kinds = {file.content_type for file in files}
+    pictures = all(kind.startswith("image/") for kind in kinds) and "image/webp" not in kinds
+    return "image" if pictures else "file"

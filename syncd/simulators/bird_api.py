@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import Callable
@@ -11,13 +10,14 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from syncd.simulators.base import Call, Simulator
+from syncd.simulators.bird_http import problem, reply
+from syncd.simulators.bird_media import BirdMedia
 from syncd.simulators.bird_records import (
-    Mistakes,
     Order,
     Record,
     SimChannel,
     addressed,
+    file_items,
     page,
     request_mistakes,
     stamp,
@@ -30,17 +30,16 @@ ORGANIZATION = "cb28a94e-8557-4394-80ea-6bbd1170f434"
 _REVERSED: dict[Order, Order] = {"newest": "oldest", "oldest": "newest", "shuffled": "shuffled"}
 
 
-class BirdApi(Simulator):
+class BirdApi(BirdMedia):
     """The routes and the truth behind them. Calls are named `send`, `list`, `message`, `interactions`, `channels` and
-    `subscriptions`; the `params` of a send hold `channel`, `contact`, `text`, `reference` and the whole `request`."""
+    `subscriptions` (and as in `BirdMedia`); the `params` of a send hold `channel`, `contact`, `text` (or the caption),
+    `reference` and the whole `request`."""
 
     def __init__(
         self, *, workspace: str = WORKSPACE, organization: str = ORGANIZATION, access_key: str = "bird-access-key"
     ) -> None:
-        super().__init__()
-        self.workspace = workspace
+        super().__init__(workspace=workspace, access_key=access_key)
         self.organization = organization
-        self.access_key = access_key
         self.channels: dict[str, SimChannel] = {}
         self.contacts: dict[str, dict[str, Any]] = {}
         """Contacts by address; one is made for whoever is written to."""
@@ -57,6 +56,7 @@ class BirdApi(Simulator):
 
     def routes(self, app: web.Application) -> None:
         """Add the API's routes."""
+        super().routes(app)
         workspace = "/workspaces/{workspace}"
         messages = workspace + "/channels/{channel}/messages"
         app.router.add_post(messages, self._on_send)
@@ -95,11 +95,28 @@ class BirdApi(Simulator):
             address = self._contact_addresses.get(contact["id"]) if contact.get("id") else addressed(contact)
             if address is None:
                 return problem(404, "NotFound", "contact not found")
+            urls = [item["mediaUrl"] for item in file_items(wanted.get("body"))]
+            if any(self.is_ours(url) and self.uploaded(url) is None for url in urls):
+                return problem(422, "InvalidPayload", "the media is not there")
+            if not self._answers_a_contact(channel, wanted.get("replyTo")):
+                return problem(422, "InvalidPayload", "the request is not valid", {"replyTo.id": ["unknown"]})
             record = await self.accepted(channel, address, wanted)
             # The answer is the message as it was taken; what became of it since is told by webhooks.
             return reply(202, record.data | {"status": "accepted"})
 
         return await self._served(request, "send", params, do)
+
+    def channel_exists(self, channel: str) -> bool:
+        """Whether the workspace has it; an upload for no channel in particular needs none."""
+        return not channel or channel in self.channels
+
+    @staticmethod
+    def _answers_a_contact(channel: SimChannel, reply_to: Any) -> bool:
+        """Only messages that a contact sent can be answered to (`replyTo` of a send)."""
+        if reply_to is None:
+            return True
+        record = channel.messages.get(reply_to["id"])
+        return record is not None and record.data["direction"] == "incoming"
 
     async def _on_list(self, request: web.Request) -> web.Response:
         query = request.query
@@ -233,13 +250,6 @@ class BirdApi(Simulator):
         """The simulated Bird's clock."""
         raise NotImplementedError
 
-    def _refused(self, request: web.Request) -> web.Response | None:
-        if request.headers.get("Authorization") != f"AccessKey {self.access_key}":
-            return problem(401, "Unauthorized", "the access key is not valid")
-        if request.match_info["workspace"] != self.workspace:
-            return problem(403, "Forbidden", "no policy allows this path")
-        return None
-
     def _paged(self, found: dict[str, Any], token: str | None) -> dict[str, Any]:
         if token is not None:
             found["nextPageToken"] = token
@@ -247,34 +257,14 @@ class BirdApi(Simulator):
             found["nextPageToken"] = None if self.list_ending == "null" else ""
         return found
 
-    async def _served(
-        self, request: web.Request, name: str, params: dict[str, Any], do: Callable[[], Any]
-    ) -> web.Response:
-        headers = {key.lower(): value for key, value in request.headers.items()}
-        return await self.answer(request, Call(name, params, headers, asyncio.get_running_loop().time()), do)
-
-
-def reply(status: int, value: Any) -> web.Response:
-    """A JSON answer; text of any kind leaves as ASCII with escapes."""
-    return web.Response(
-        status=status,
-        body=json.dumps(value).encode("ascii"),
-        content_type="application/json",
-        headers={"messagebird-request-id": uuid.uuid4().hex},
-    )
-
-
-def problem(status: int, code: str, message: str, details: Mistakes | None = None) -> web.Response:
-    """An error as the API words it."""
-    return reply(status, {"code": code, "message": message} | ({"details": details} if details else {}))
-
 
 def _outline(request: Any) -> dict[str, Any]:
     """What a request to send says, whatever its shape."""
     try:
         contact = request["receiver"]["contacts"][0]
         to = contact.get("identifierValue") or contact.get("id")
-        return {"contact": to, "text": request["body"].get("text", {}).get("text"), "reference": request["reference"]}
+        text = request["body"].get(request["body"].get("type"), {}).get("text")
+        return {"contact": to, "text": text, "reference": request["reference"]}
     except (TypeError, KeyError, IndexError, AttributeError):
         return {"contact": None, "text": None, "reference": None}
 

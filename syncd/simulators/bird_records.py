@@ -26,10 +26,37 @@ _BODY_TYPES = {
     "text", "html", "image", "file", "gif", "location", "carousel", "list", "section", "authentication", "template",
     "action",
 }  # fmt: skip
+_ITEMS: dict[str, tuple[str, set[str], tuple[str, ...]]] = {
+    "image": ("images", {"mediaUrl", "altText"}, ("mediaUrl",)),
+    "file": ("files", {"mediaUrl", "contentType", "filename", "altText", "metadata"}, ("mediaUrl", "contentType")),
+}
+"""Of a body with files: what they are called, what each may hold, and what it must."""
 _SUBSCRIPTION_FIELDS = {"service", "event", "url", "eventFilters", "signingKey", "template"}
 _PATCH_FIELDS = {"url", "eventFilters", "signingKey", "template", "status"}
 
 Mistakes = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SimFile:
+    """A file that somebody sends, or got."""
+
+    data: bytes = field(repr=False)
+    content_type: str = "application/octet-stream"
+    name: str | None = None
+    """What the message says."""
+    header_name: str | None = None
+    """What `Content-Disposition` of a download says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes, in hex."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(slots=True)
@@ -41,6 +68,18 @@ class Record:
     address: str
     """The contact, spelled as in the actions of the simulator."""
     interactions: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of our side as the contact has it."""
+
+    text: str
+    """Or the caption."""
+    files: tuple[SimFile | str, ...] = ()
+    """What was uploaded; the address alone where it is not at Bird."""
+    reply_to: str | None = None
+    """The message that it answers to."""
 
 
 @dataclass(slots=True)
@@ -118,7 +157,17 @@ def request_mistakes(request: Any, platform: str) -> Mistakes:
         mistakes |= _body_mistakes(request.get("body"))
     if not isinstance(request.get("reference", ""), str):
         mistakes["reference"] = ["must be a string"]
+    if "replyTo" in request:
+        mistakes |= _reply_mistakes(request["replyTo"])
     return mistakes
+
+
+def _reply_mistakes(reply: Any) -> Mistakes:
+    if not isinstance(reply, dict) or reply.keys() - {"id", "type", "order"}:
+        return {"replyTo": ["additional property"]}
+    if not isinstance(reply.get("id"), str) or reply.get("type") not in ("message", "click", "referrals"):
+        return {"replyTo": ["id and type are required"]}
+    return {}
 
 
 def _contact_mistakes(contact: Any) -> Mistakes:
@@ -142,7 +191,45 @@ def _body_mistakes(body: Any) -> Mistakes:
         return {"body": [f"must hold {kind} and nothing else"]}
     if kind == "text" and not (isinstance(part.get("text"), str) and part["text"]):
         return {"body.text.text": ["at least 1 character"]}
+    if kind in _ITEMS:
+        return _item_mistakes(kind, part)
     return {}
+
+
+def _item_mistakes(kind: str, part: dict[str, Any]) -> Mistakes:
+    """The files of an `image` or `file` body."""
+    name, allowed, required = _ITEMS[kind]
+    items = part.get(name)
+    if part.keys() - {name, "text", "metadata", "actions"} or not isinstance(part.get("text", ""), str):
+        return {f"body.{kind}": ["additional property"]}
+    if not isinstance(items, list):
+        return {f"body.{kind}.{name}": ["required"]}
+    for item in items:
+        if not isinstance(item, dict) or item.keys() - allowed:
+            return {f"body.{kind}.{name}": ["additional property"]}
+        if not all(isinstance(item.get(key), str) and item[key] for key in required):
+            return {f"body.{kind}.{name}": [f"required: {', '.join(required)}"]}
+    return {}
+
+
+def file_items(body: Any) -> list[dict[str, Any]]:
+    """The files of a valid `image` or `file` body, in order."""
+    kind = body.get("type") if isinstance(body, dict) else None
+    items: list[dict[str, Any]] = body[kind][_ITEMS[kind][0]] if kind in _ITEMS else []
+    return items
+
+
+def file_body(kind: str, items: list[dict[str, Any]], text: str) -> dict[str, Any]:
+    """A body of a contact's message that holds files: `image`, `file`, `gif` (one), or attachments of `text`/`html`."""
+    words = {"text": text} if text else {}
+    if kind == "gif":
+        return {"type": kind, kind: {"mediaUrl": items[0]["mediaUrl"], **words}}
+    if kind in ("text", "html"):
+        mailed = [{name: item[name] for name in item if name != "contentType"} for item in items]
+        return {"type": kind, kind: {**words, "attachments": mailed}}
+    if kind == "image":
+        items = [{"mediaUrl": item["mediaUrl"]} for item in items]
+    return {"type": kind, kind: {_ITEMS[kind][0]: items, **words}}
 
 
 def subscription_mistakes(request: Any, *, patch: bool = False) -> Mistakes:

@@ -1,7 +1,7 @@
 """A simulated iSlash: its public API, the customers behind its channels, and its webhooks.
 
-It takes sends as the documentation's two revisions do, keeps what every customer got, and posts messages and statuses
-in any of the layouts that its webhooks may have. What the documentation leaves open is a switch.
+It takes sends as the documentation's two revisions do, keeps what every customer got, files included, and posts
+messages and statuses in any of the layouts that its webhooks may have. What the documentation leaves open is a switch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from uuid import uuid4
 from aiohttp import web
 
 from syncd.simulators.base import Call, Hook, Simulator
-from syncd.simulators.islash_shapes import PAGE, SHAPES, encoded, messenger
+from syncd.simulators.islash_media import Hashed, Media, Place, SentFile, Shelf, uploaded
+from syncd.simulators.islash_shapes import OWN_NUMBER, PAGE, SHAPES, encoded, messenger
 
 _BASE = "/api/public"
 _MESSENGER_LIKE = {"messenger": "page", "instagram": "instagram"}
@@ -35,15 +36,17 @@ class SentMessage:
     session: str
     identity: str
     text: str
+    """With a file: its caption, empty where it has none."""
     at: int
     """Unix seconds."""
+    file: SentFile | None = None
     quoted: str | None = None
     statuses: list[str] = field(default_factory=list)
     """Every status that was posted for it, in order."""
 
 
 class ISlashSimulator(Simulator):
-    """See the module. Calls are named `send` and `stickers`.
+    """See the module. Calls are named `send`, `stickers` and `media` (somebody fetches a customer's file).
 
     `sessions` maps a session key to its channel: `whatsapp`, `messenger` or `instagram`; `hook_urls` maps it to where
     its webhooks go (none: nowhere).
@@ -79,6 +82,7 @@ class ISlashSimulator(Simulator):
         """All that we sent, by `sid`, in order."""
         self.received: list[dict[str, Any]] = []
         """All that customers said, as the webhook's item, in order."""
+        self._shelf = Shelf(token)
         self._by_customer: dict[tuple[str, str], list[SentMessage]] = {}
         self._clock = clock
         self._last_id = 9125
@@ -87,11 +91,22 @@ class ISlashSimulator(Simulator):
     def routes(self, app: web.Application) -> None:
         app.router.add_post(f"{_BASE}/send-session-message", self._send)
         app.router.add_get(f"{_BASE}/sticker", self._stickers)
+        app.router.add_get("/media/{id}", self._media)
 
     @property
     def base_url(self) -> str:
         """What the config calls `base_url`."""
         return f"{self.url}{_BASE}"
+
+    @property
+    def media_url_template(self) -> str:
+        """What the config calls so: it leads to every customer's file, told with an address or without."""
+        return f"{self.url}/media/{{id}}"
+
+    @property
+    def media(self) -> dict[str, Media]:
+        """All files of customers, by id, in the order sent."""
+        return self._shelf.media
 
     def sent(self, session: str, identity: str) -> list[SentMessage]:
         """Our messages that this customer got, in order."""
@@ -107,6 +122,7 @@ class ISlashSimulator(Simulator):
         name: str | None = None,
         at: float | None = None,
         content: dict[str, Any] | None = None,
+        quotes: str | None = None,
         copies: int = 1,
         delay: float = 0.0,
     ) -> str:
@@ -114,21 +130,62 @@ class ISlashSimulator(Simulator):
 
         `shape` is a key of `SHAPES`, `messenger`, `instagram` or `standby` (default: the channel's own). `content`
         replaces the text by something else: `{"type": "image", "image": {…}}`, or members of Messenger's `message`.
+        `quotes`: the id of the message that it answers to.
         """
         at = self._clock() if at is None else at
         channel = self.sessions[session]
         shape = shape or ("wrapped" if channel == "whatsapp" else channel)
         if shape in SHAPES:
-            item = self._message(identity, content or {"text": {"body": text}, "type": "text"}, name, at)
+            content = content or {"text": {"body": text}, "type": "text"}
+            if quotes is not None:
+                content = content | {"context": {"from": OWN_NUMBER, "id": quotes}}
+            item = self._message(identity, content, name, at)
             messageid: str = item["id"]
             self._post(session, shape, SHAPES[shape]("messages", item), copies, delay)
         else:
             messageid = f"m_{uuid4().hex}"
             said = {"mid": messageid, **(content or {"text": text})}
+            if quotes is not None:
+                said["reply_to"] = {"mid": quotes}
             item = {"sender": {"id": identity}, "recipient": {"id": PAGE}, "timestamp": int(at * 1000), "message": said}
             self._post(session, shape, self._page_event(shape, item), copies, delay)
         self.received.append(item)
         return messageid
+
+    def contact_sends(
+        self,
+        session: str,
+        identity: str,
+        file: bytes,
+        *,
+        kind: str = "image",
+        content_type: str = "image/jpeg",
+        name: str | None = None,
+        caption: str = "",
+        linked: bool = True,
+        place: Place = "link",
+        hashed: Hashed | None = "hex",
+        twin: bool = False,
+        **said: Any,
+    ) -> str:
+        """A customer sends a file: post the webhook in the background, and give the message's id.
+
+        WhatsApp tells its hash (`hashed`) and, if `linked`, its address at `place`; the documentation shows none.
+        Messenger tells its address only if `linked`; a `twin` is the same file told as an image too, as it does with
+        stickers. `said` is as for `contact_says`. The file's switches are then in `media`.
+        """
+        mediaid = self._shelf.put(Media(kind, file, content_type, name))
+        media = self.media[mediaid]
+        url = f"{self.url}/media/{mediaid}" if linked else None
+        if self.sessions[session] == "whatsapp":
+            content = media.told_by_whatsapp(mediaid, url, place, hashed, caption)
+        else:
+            payload = {} if url is None else {"url": url}
+            kinds = ["image", kind] if twin else [kind]
+            content = {"attachments": [{"type": told, "payload": payload} for told in kinds]}
+            if caption:
+                content["text"] = caption
+        return self.contact_says(session, identity, "", content=content, **said)
 
     def status(
         self,
@@ -138,19 +195,21 @@ class ISlashSimulator(Simulator):
         errors: list[dict[str, Any]] | None = None,
         shape: str | None = None,
         at: float | None = None,
+        mids: bool = True,
         copies: int = 1,
         delay: float = 0.0,
     ) -> asyncio.Task[None] | None:
         """Report what became of a message of ours: post the webhook in the background; the task ends when it is taken.
 
-        Messenger has `delivered` and `read` only, and `read` names a time, not messages. None where nothing is posted.
+        Messenger has `delivered` and `read` only, and `read` names a time, not messages; so does `delivered` without
+        `mids`. None where nothing is posted.
         """
         message = self.messages[sid]
         message.statuses.append(status)
         at = self._clock() if at is None else at
         channel = self.sessions[message.session]
         shape = shape or ("wrapped" if channel == "whatsapp" else channel)
-        value = self._status(message, status, errors, shape, at)
+        value = self._status(message, status, errors, shape, at, mids)
         return self._post(message.session, shape, value, copies, delay) if value is not None else None
 
     async def _send(self, request: web.Request) -> web.Response:
@@ -180,13 +239,23 @@ class ISlashSimulator(Simulator):
 
         return await self.answer(request, Call("stickers", params, dict(request.headers), self._loop_time()), do)
 
+    async def _media(self, request: web.Request) -> web.Response:
+        mediaid = request.match_info["id"]
+
+        async def do() -> web.Response:
+            return self._shelf.hand_out(mediaid, request.headers.get("X-USER-TOKEN"))
+
+        return await self.answer(request, Call("media", {"id": mediaid}, dict(request.headers), self._loop_time()), do)
+
     async def _params(self, request: web.Request) -> dict[str, Any] | None:
         """The parameters; None where they came in no documented way."""
         if self.param_style != "form" and "session" in request.query:
-            return dict(request.query)
+            # The older revision puts everything into the query but the file itself (§3).
+            body = await uploaded(request) if request.content_type == "multipart/form-data" else {}
+            return {**request.query, **{name: part for name, part in body.items() if isinstance(part, SentFile)}}
         if self.param_style == "query" or request.content_type != "multipart/form-data":
             return None
-        return dict(await request.post())
+        return await uploaded(request)
 
     def _refusal(self, request: web.Request, params: dict[str, Any]) -> web.Response | None:
         if request.headers.get("X-USER-TOKEN") != self.token:
@@ -204,6 +273,7 @@ class ISlashSimulator(Simulator):
             identity=params["identity"],
             text=params.get("text", ""),
             at=int(self._clock()),
+            file=file if isinstance(file := params.get("file"), SentFile) else None,
             quoted=params.get("quoted_message_id"),
         )
         self.messages[message.sid] = message
@@ -231,7 +301,7 @@ class ISlashSimulator(Simulator):
             "contact": None,
             "status": "pending" if pending else "sent",
             "body": message.text,
-            "media_type": None,
+            "media_type": message.file.content_type if message.file else None,
             "media_url": None,
             "sid": None if pending else message.sid,
             "direction": "outbound",
@@ -241,7 +311,7 @@ class ISlashSimulator(Simulator):
             "is_sticker": False,
             "is_cloned": False,
             "media_thumbnail": None,
-            "media_filename": None,
+            "media_filename": message.file.name if message.file else None,
             "media_status": None,
             "media_resolution_x": None,
             "media_resolution_y": None,
@@ -267,7 +337,13 @@ class ISlashSimulator(Simulator):
         return item | {"sequence": self._sequence(), "timestamp": str(int(at))}
 
     def _status(
-        self, message: SentMessage, status: str, errors: list[dict[str, Any]] | None, shape: str, at: float
+        self,
+        message: SentMessage,
+        status: str,
+        errors: list[dict[str, Any]] | None,
+        shape: str,
+        at: float,
+        mids: bool,
     ) -> Any:
         if shape in SHAPES:
             item: dict[str, Any] = {
@@ -286,7 +362,8 @@ class ISlashSimulator(Simulator):
         milliseconds = int(at * 1000)
         event: dict[str, Any] = {"sender": {"id": message.identity}, "recipient": {"id": PAGE}}
         if status == "delivered":
-            return self._page_event(shape, event | {"delivery": {"mids": [message.sid], "watermark": milliseconds}})
+            named = {"mids": [message.sid]} if mids else {}
+            return self._page_event(shape, event | {"delivery": {**named, "watermark": milliseconds}})
         if status == "read":
             return self._page_event(shape, event | {"timestamp": milliseconds, "read": {"watermark": milliseconds}})
         return None

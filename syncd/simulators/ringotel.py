@@ -1,27 +1,29 @@
-"""Ringotel simulated: the Messaging API over HTTP, and users who write, read, edit and delete in their app."""
+"""Ringotel simulated: the Messaging API over HTTP, beside the users and their app (`ringotel_app`)."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import json
-import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import aiohttp
 from aiohttp import web
 
 from syncd.simulators import ringotel_calls as api
-from syncd.simulators.base import Call, Hook, Simulator
-from syncd.simulators.ringotel_desk import Desk, Message, Organization, Refusal, Session, User, chat_key
+from syncd.simulators.base import Call, Fault
+from syncd.simulators.ringotel_app import App
+from syncd.simulators.ringotel_desk import Message, Organization, Refusal, Session
+from syncd.simulators.ringotel_files import StoredFile, Unfetchable, fetch, linked, read_form, served
 
 Params = dict[str, Any]
 Shape = Literal["messageid", "sessionid", "both", "empty", "{}"]
 """Of an answer to a `message` with content: which ids it names; an empty 200; a `result` without ids."""
 
 _SOON = 0.05
-"""Seconds after the answer at which a late echo is posted."""
+"""Seconds after the answer at which a late echo is posted, or a link fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +38,17 @@ class Opened:
     """False where it answered with a session that was open already."""
 
 
-class RingotelSimulator(Simulator):
+class RingotelSimulator(App):
     """One Ringotel account. Give it organizations and users, and `hook_url` to post webhooks to.
 
-    Names of calls (`calls_of`): `message`, `open` for a `message` without content, else the method.
+    Names of calls (`calls_of`): `message`, `open` for a `message` without content, `file` for a file that is fetched
+    from here, else the method. An upload is a `message` with the file's name as `file`.
     """
 
     def __init__(
         self, api_key: str = "ringotel-key", *, hook_url: str = "", first_id: int = 18446744073709551615
     ) -> None:
-        super().__init__()
-        self.api_key = api_key
-        """What calls must carry, and what webhooks carry."""
-        self.hook_url = hook_url
-        """Where webhooks go; empty: nowhere."""
-        self.desk = Desk(first_id)
+        super().__init__(api_key, hook_url, first_id)
         self.open_calls: list[Opened] = []
         self.reply_shape: Shape = "messageid"
         """Answer to a message that went into the session it named, or named none."""
@@ -62,8 +60,12 @@ class RingotelSimulator(Simulator):
         """An open call makes a session although one is open."""
         self.echo: Literal["none", "before", "after"] = "none"
         """Whether messages of the API come back as webhooks, before or after their answer."""
-        self.escape_hooks = False
-        """Webhooks in ASCII, all else as \\u escapes; False: UTF-8 (lone surrogates are escapes in any case)."""
+        self.refuse_files = False
+        """Links and uploads are answered with an `error`."""
+        self.fetch_links: Literal["before", "after"] = "before"
+        """Whether a link is fetched before its answer (what cannot be fetched is then an `error`) or after it."""
+        self.place_uploads = True
+        """An upload's `sessionid` and `timestamp` count; False: they are passed over."""
 
     @property
     def api_url(self) -> str:
@@ -71,151 +73,23 @@ class RingotelSimulator(Simulator):
         return f"{self.url}/api"
 
     def routes(self, app: web.Application) -> None:
-        """`POST /api` and `/api/`, for every method."""
+        """`POST /api` and `/api/`, for every method; `GET /files/TOKEN/NAME`."""
         app.router.add_post("/api", self._api)
         app.router.add_post("/api/", self._api)
+        app.router.add_get("/files/{token}/{name}", self._file)
 
-    # --- who is there ---
+    async def _file(self, request: web.Request) -> web.Response:
+        token, name = request.match_info["token"], request.match_info["name"]
+        call = Call("file", {"token": token, "name": name}, dict(request.headers), asyncio.get_running_loop().time())
 
-    def add_organization(
-        self, users: Iterable[str] = (), *, orgid: str | None = None, domain: str | None = None
-    ) -> str:
-        """A new organization with these extensions. Its id."""
-        orgid = orgid or self.desk.long_id()
-        domain = domain or f"org{orgid}"
-        self.desk.organizations[orgid] = self.desk.domains[domain] = Organization(orgid, domain, domain)
-        for extension in users:
-            self.add_user(extension, organization=orgid)
-        return orgid
+        async def do() -> web.Response:
+            return served(self.desk.files.get(token))
 
-    def add_user(self, extension: str, *, organization: str | None = None, name: str | None = None) -> str:
-        """A new user. Its id."""
-        where = self._organization(organization)
-        user = User(self.desk.long_id(), extension, name or extension)
-        where.users[extension] = where.users_by_id[user.id] = user
-        return user.id
-
-    def add_number(self, number: str, users: Iterable[str] = (), *, organization: str | None = None) -> None:
-        """A shared number (DID) with these extensions behind it."""
-        where = self._organization(organization)
-        where.numbers[number] = [where.users[extension].id for extension in users]
-
-    # --- what happens in the app ---
-
-    def user_says(
-        self,
-        extension: str,
-        contact: str,
-        text: str,
-        organization: str | None = None,
-        sessionid: str | None = None,
-        *,
-        type: int | str = 1,  # noqa: A002 - the member's name
-        form: Literal["to", "senderid", "legacy"] | None = None,
-        delay: float = 0.0,
-        copies: int = 1,
-    ) -> str:
-        """The user writes to a contact, in the chat's open session or in a new one, or in `sessionid`. The messageid.
-
-        `form` of the webhook: `to`, `senderid` (default where the session was made with one), `legacy` (2022: no ids).
-        """
-        where = self._organization(organization)
-        if sessionid is not None:
-            session = self.desk.session(where.id, sessionid)
-        else:
-            session = self.desk.open_of(where.id, extension, contact) or self.desk.start(
-                where.id, extension, contact, "user", opaque=form == "senderid"
-            )
-        message = Message(
-            self.desk.short_id(), session.id, extension, session.contact, text, None, "outgoing", time.time(), int(type)
-        )
-        self.desk.keep(message)
-        params = self._told(message, session)
-        params["type"] = type
-        if form is not None and form != "senderid" and "senderid" in params:
-            params["to"] = params.pop("senderid")
-        if form == "senderid" and "to" in params:
-            params["senderid"] = params.pop("to")
-        if form == "legacy":
-            params = {k: v for k, v in params.items() if k not in ("messageid", "sessionid")} | {"ownerid": "1627"}
-        self.emit_event("message", params, delay=delay, copies=copies)
-        return message.id
-
-    def user_edits(self, messageid: str, text: str) -> None:
-        """The user changes a message."""
-        message = self.desk.messages[messageid]
-        message.content, message.edited = text, True
-        self.emit_event("updated", {"messageid": messageid, "content": text})
-
-    def user_deletes(self, messageid: str) -> None:
-        """The user deletes a message."""
-        self.desk.messages[messageid].deleted = True
-        self.emit_event("deleted", {"messageid": messageid})
-
-    def app_delivered(self, messageid: str) -> None:
-        """The user's app got a message."""
-        self.emit_event("delivered", {"messageid": messageid, "sessionid": self.desk.messages[messageid].sessionid})
-
-    def app_read(self, sessionid: str, messageid: str | None = None) -> None:
-        """The user opened the chat, when `messageid` was the last in it."""
-        self.emit_event("read", {"sessionid": sessionid} | ({} if messageid is None else {"messageid": messageid}))
-
-    def app_typing(self, sessionid: str, state: str = "on") -> None:
-        """The user is typing."""
-        self.emit_event("typing", {"sessionid": sessionid, "state": state})
-
-    def emit_event(
-        self, method: str, params: Any, *, api_key: str | None = None, delay: float = 0.0, copies: int = 1
-    ) -> asyncio.Task[None] | None:
-        """Post any webhook, also one that Ringotel never sent. None without a `hook_url`."""
-        if not self.hook_url:
-            return None
-        return self.emit(self.hook(method, params, api_key=api_key), delay=delay, copies=copies)
-
-    def hook(self, method: str, params: Any, *, api_key: str | None = None) -> Hook:
-        """A webhook as Ringotel writes it: its only credential is the key in the body."""
-        value = {"method": method, "params": params, "api_key": self.api_key if api_key is None else api_key}
-        try:
-            body = json.dumps(value, ensure_ascii=self.escape_hooks).encode()
-        except UnicodeEncodeError:
-            body = json.dumps(value).encode()
-        return Hook(self.hook_url, body, {"Content-Type": "application/json"})
-
-    def close_session(self, sessionid: str) -> None:
-        """The platform closes a session; nothing tells of it."""
-        self.desk.sessions[sessionid].open = False
-
-    # --- what there is to see ---
-
-    def chat(
-        self,
-        extension: str,
-        contact: str,
-        organization: str | None = None,
-        *,
-        by: Literal["arrival", "time"] = "arrival",
-    ) -> list[Message]:
-        """All that the user sees in the chat with a contact, over all its sessions; deleted messages are not seen.
-
-        In the order of arrival, or by the times shown.
-        """
-        key = chat_key(self._organization(organization).id, extension, contact)
-        seen = [message for message in self.desk.chats.get(key, ()) if not message.deleted]
-        return seen if by == "arrival" else sorted(seen, key=lambda message: message.shown_at)
-
-    def sessions_of(self, extension: str, contact: str, organization: str | None = None) -> list[Session]:
-        """Every session that the chat ever had, oldest first."""
-        key = chat_key(self._organization(organization).id, extension, contact)
-        return [s for s in self.desk.sessions.values() if chat_key(s.organization, s.extension, s.contact) == key]
-
-    def _organization(self, orgid: str | None) -> Organization:
-        return next(iter(self.desk.organizations.values())) if orgid is None else self.desk.organizations[orgid]
-
-    # --- the API ---
+        return await self.answer(request, call, do)
 
     async def _api(self, request: web.Request) -> web.Response:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        method, params, problem = await _read(request)
+        method, params, upload, problem = await _read(request)
         if not hmac.compare_digest(given, f"Bearer {self.api_key}".encode()):
             problem = _error("Unauthorized", status=401)
         name = "open" if method == "message" and api.opens(params) and problem is None else method
@@ -225,21 +99,18 @@ class RingotelSimulator(Simulator):
             if problem is not None:
                 return problem
             try:
-                return await self._do(name, params)
+                return await self._do(name, params, upload)
             except Refusal as refusal:
                 return _error(str(refusal))
 
         return await self.answer(request, call, do)
 
-    async def _do(self, name: str, params: Params) -> web.Response:
+    async def _do(self, name: str, params: Params, upload: StoredFile | None) -> web.Response:
         if name == "getOrganizations":
             return _result([api.told_organization(each) for each in self.desk.organizations.values()])
         where = self.desk.organization(params.get("orgid"), params.get("domain"))
         if name == "message":
-            taken = api.take_message(self.desk, where, params, reopen_keeps=self.reopen_keeps)
-            if taken.message is not None:
-                await self._echo(taken.message, taken.session)
-            return _shaped(self.reopen_shape if taken.reopened else self.reply_shape, taken)
+            return await self._message(where, params, upload)
         if name == "open":
             session, fresh = api.open_session(self.desk, where, params, always_new=self.open_always_new)
             self.open_calls.append(Opened(where.id, session.extension, session.contact, session.id, fresh))
@@ -255,41 +126,78 @@ class RingotelSimulator(Simulator):
             return _result([api.told_number(number, users) for number, users in where.numbers.items()])
         raise Refusal("Unknown method")
 
+    def _fault_for(self, call: Call) -> Fault | None:
+        """A directory is read in the background, at any time: only a fault that says so strikes that."""
+        faults = self.faults
+        if call.name == "getChatUsers":
+            self.faults = [fault for fault in faults if fault.match is not None]
+        try:
+            return super()._fault_for(call)
+        finally:
+            self.faults = faults
+
+    async def _message(self, where: Organization, params: Params, upload: StoredFile | None) -> web.Response:
+        link = api.links(params)
+        file = upload if link is None else linked(link)
+        if upload is not None and not self.place_uploads:
+            params = {name: value for name, value in params.items() if name not in ("sessionid", "timestamp")}
+        if file is not None and self.refuse_files:
+            raise Refusal("Files are not accepted")
+        if file is not None and link is not None:
+            await self._get(link, file)
+        taken = api.take_message(
+            self.desk,
+            where,
+            params,
+            file=file,
+            address="" if file is None else self.url + file.path,
+            reopen_keeps=self.reopen_keeps,
+        )
+        if file is not None:
+            self.desk.keep_file(file)
+        if taken.message is not None:
+            await self._echo(taken.message, taken.session)
+        return _shaped(self.reopen_shape if taken.reopened else self.reply_shape, taken)
+
+    async def _get(self, link: str, file: StoredFile) -> None:
+        """Fetch a link's file, now or soon. Raises `Refusal`."""
+        assert self._client is not None, "start() first"
+        if self.fetch_links == "after":
+            task = asyncio.get_running_loop().create_task(self._get_later(self._client, link, file))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+            return
+        try:
+            await fetch(self._client, link, file)
+        except Unfetchable:
+            raise Refusal("File cannot be fetched") from None
+
+    @staticmethod
+    async def _get_later(client: aiohttp.ClientSession, link: str, file: StoredFile) -> None:
+        await asyncio.sleep(_SOON)
+        with suppress(Unfetchable):
+            await fetch(client, link, file)
+
     async def _echo(self, message: Message, session: Session) -> None:
         if self.echo == "none" or not self.hook_url:
             return
-        hook = self.hook("message", self._told(message, session))
+        hook = self.hook("message", self.told(message, session))
         if self.echo == "after":
             self.emit(hook, delay=_SOON)
         elif not 200 <= await self.post(hook) < 300:
             self.emit(hook, delay=_SOON)  # the answer does not wait for ever
 
-    def _told(self, message: Message, session: Session) -> Params:
-        """`params` of the webhook for a message: whoever wrote it, `from` is the user and `to` the contact."""
-        outgoing = message.direction == "outgoing"
-        extension = message.sender if outgoing else session.extension
-        user = self.desk.organizations[session.organization].users.get(extension)
-        return {
-            "senderid" if session.opaque else "to": session.contact,
-            "from": extension,
-            "orgid": session.organization,
-            **({} if user is None else {"userid": user.id}),
-            "messageid": message.id,
-            "sessionid": session.id,
-            "content": message.content,
-            "type": message.type,
-        }
 
-
-async def _read(request: web.Request) -> tuple[str, Params, web.Response | None]:
-    """Method, parameters, and the answer to give instead of carrying it out."""
-    if request.content_type.startswith("multipart/"):
-        return "message", {}, _error("file upload is not simulated", status=501)
+async def _read(request: web.Request) -> tuple[str, Params, StoredFile | None, web.Response | None]:
+    """Method, parameters, an uploaded file, and the answer to give instead of carrying it out."""
     try:
+        if request.content_type.startswith("multipart/"):
+            params, upload = await read_form(request)
+            return str(params.get("method", "message")), params, upload, None
         asked = json.loads(await request.read())
-        return str(asked["method"]), dict(asked.get("params") or {}), None
+        return str(asked["method"]), dict(asked.get("params") or {}), None, None
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "", {}, _error("Bad request", status=400)
+        return "", {}, None, _error("Bad request", status=400)
 
 
 def _shaped(shape: Shape, taken: api.Taken) -> web.Response:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from syncd.simulators.ringotel_desk import Desk, Message, Organization, Refusal, Session, User
+from syncd.simulators.ringotel_desk import (
+    CALL_RECORD,
+    FILE,
+    LINK,
+    TEXT,
+    Desk,
+    Direction,
+    Message,
+    Organization,
+    Refusal,
+    Session,
+    User,
+)
+from syncd.simulators.ringotel_files import StoredFile
 
 Params = dict[str, Any]
-
-TEXT, FILE, LINK, CALL_RECORD = 1, 2, 7, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,12 @@ class Taken:
 
 def opens(params: Params) -> bool:
     """Whether a `message` call asks for a session only."""
-    return not any(name in params for name in ("content", "sessionid", "messageid"))
+    return not any(name in params for name in ("content", "sessionid", "messageid", "file"))
+
+
+def links(params: Params) -> str | None:
+    """The address that a `message` call wants a file to be fetched from. Raises `Refusal`."""
+    return _text(params) if "content" in params and _kind(params) == LINK else None
 
 
 def open_session(desk: Desk, where: Organization, params: Params, *, always_new: bool) -> tuple[Session, bool]:
@@ -52,15 +68,32 @@ def open_session(desk: Desk, where: Organization, params: Params, *, always_new:
     return desk.start(where.id, parties.user, parties.contact, "open", opaque=parties.opaque), True
 
 
-def take_message(desk: Desk, where: Organization, params: Params, *, reopen_keeps: bool) -> Taken:
-    """Put a message with content (or a copy of one) where the call says. Raises `Refusal`."""
-    kind, content = _what(desk, where, params)
+def take_message(
+    desk: Desk,
+    where: Organization,
+    params: Params,
+    *,
+    file: StoredFile | None = None,
+    address: str = "",
+    reopen_keeps: bool,
+) -> Taken:
+    """Put a message with content (or a copy of one) where the call says. Raises `Refusal`.
+
+    `file`: what was uploaded or linked, and is to be had at `address` from now on.
+    """
+    timestamp = _timestamp(params)
+    if "content" not in params and "messageid" in params:
+        source = desk.message(where.id, params["messageid"])
+        kind, content, file = source.type, source.content, source.file
+    elif file is not None:
+        kind, content = FILE, address
+    else:
+        kind, content = _kind(params), _content(params)
     parties = _parties(where, params)
     session, reopened = _target(desk, where, parties, params)
     if reopened and not reopen_keeps:
         return Taken(None, session, reopened)
-    direction: Literal["incoming", "outgoing"] = "outgoing" if parties.user_speaks else "incoming"
-    timestamp = params.get("timestamp")
+    direction: Direction = "outgoing" if parties.user_speaks else "incoming"
     sides = (parties.user or session.extension, parties.contact or session.contact)
     sender, recipient = sides if parties.user_speaks else sides[::-1]
     message = Message(
@@ -75,6 +108,7 @@ def take_message(desk: Desk, where: Organization, params: Params, *, reopen_keep
         type=kind,
         by_api=True,
         notified=direction == "incoming" and timestamp is None,
+        file=file,
     )
     desk.keep(message)
     return Taken(message, session, reopened)
@@ -86,34 +120,45 @@ def indicate(desk: Desk, where: Organization, method: str, params: Params) -> No
         session = desk.session(where.id, params.get("sessionid"))
         if method == "read":
             session.read_at = time.time()
+            desk.read(session, "outgoing")
         else:
             session.typing_at = time.time()
         return
     message = desk.message(where.id, params.get("messageid"))
     if method == "delivered":
-        message.delivered = True
+        if message.direction == "outgoing":  # what the contact said, it has
+            message.get_delivered()
     elif method == "deleted":
         message.deleted = True
+    elif message.type != TEXT:
+        raise Refusal("Message has no text")
     else:
         message.content, message.edited = _text(params), True
 
 
-def _what(desk: Desk, where: Organization, params: Params) -> tuple[int, str]:
-    if "content" not in params and "messageid" in params:
-        source = desk.message(where.id, params["messageid"])
-        return source.type, source.content
+def _timestamp(params: Params) -> int | None:
     timestamp = params.get("timestamp")
     if timestamp is not None and type(timestamp) is not int:
         raise Refusal("timestamp must be a number")
+    return timestamp
+
+
+def _kind(params: Params) -> int:
     try:
         kind = int(params.get("type") or TEXT)
     except (TypeError, ValueError):
         raise Refusal("Unsupported type") from None
-    if kind == CALL_RECORD and isinstance(params.get("content"), dict):
-        return kind, str(params["content"])
-    if kind not in (TEXT, LINK):
+    if kind not in (TEXT, LINK, CALL_RECORD):
         raise Refusal("Unsupported type")
-    return (FILE if kind == LINK else TEXT), _text(params)
+    return kind
+
+
+def _content(params: Params) -> str:
+    if _kind(params) == CALL_RECORD:
+        if not isinstance(params.get("content"), dict):
+            raise Refusal("Unsupported type")
+        return str(params["content"])
+    return _text(params)
 
 
 def _text(params: Params) -> str:

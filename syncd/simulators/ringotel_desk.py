@@ -7,6 +7,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from syncd.simulators.ringotel_files import StoredFile
+
+Direction = Literal["incoming", "outgoing"]
+Tick = Literal["sent", "delivered", "read"]
+
+TEXT, FILE, LINK, CALL_RECORD = 1, 2, 7, 8
+"""Values of a message's `type`; a link becomes a file."""
+
 
 class Refusal(Exception):
     """A call that Ringotel answers with an `error` inside HTTP 200."""
@@ -53,6 +61,10 @@ class Session:
     read_at: float | None = None
     """When the contact had last read it, as an API `read` said."""
     typing_at: float | None = None
+    to_be_read: dict[Direction, list[Message]] = field(
+        default_factory=lambda: {"incoming": [], "outgoing": []}, repr=False
+    )
+    """Messages that the other side has not read, in the order in which they got here."""
 
 
 @dataclass(slots=True)
@@ -68,7 +80,7 @@ class Message:
     content: str
     timestamp: int | None
     """Milliseconds, as the API call gave it; None for a live message."""
-    direction: Literal["incoming", "outgoing"]
+    direction: Direction
     at: float
     """When it got here: seconds since 1970."""
     type: int = 1
@@ -76,7 +88,10 @@ class Message:
     """Written by the API, not by the user in the app."""
     notified: bool = False
     """The user's app rang for it: a live incoming message."""
-    delivered: bool = False
+    file: StoredFile | None = None
+    """What `content` is the address of, where the simulator has it."""
+    tick: Tick = "sent"
+    """What is known of the other side: of the contact by calls of the API, of the user by the app's own doing."""
     edited: bool = False
     deleted: bool = False
 
@@ -84,6 +99,46 @@ class Message:
     def shown_at(self) -> float:
         """The time that the app shows, seconds since 1970."""
         return self.at if self.timestamp is None else self.timestamp / 1000
+
+    @property
+    def delivered(self) -> bool:
+        """The other side got it."""
+        return self.tick != "sent"
+
+    def get_delivered(self) -> None:
+        """The other side got it; a tick never goes back."""
+        if self.tick == "sent":
+            self.tick = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One line of a chat, as the user sees it; of what is deleted, as it was."""
+
+    messageid: str
+    side: Literal["contact", "user"]
+    author: str
+    """The extension or the contact."""
+    text: str
+    """Empty for a file."""
+    file: StoredFile | None
+    tick: Tick
+    edited: bool
+    deleted: bool
+
+    @classmethod
+    def of(cls, message: Message) -> Shown:
+        """What is seen of a message."""
+        return cls(
+            messageid=message.id,
+            side="user" if message.direction == "outgoing" else "contact",
+            author=message.sender,
+            text="" if message.type == FILE else message.content,
+            file=message.file,
+            tick=message.tick,
+            edited=message.edited,
+            deleted=message.deleted,
+        )
 
 
 ChatKey = tuple[str, str, str]
@@ -108,6 +163,8 @@ class Desk:
         self.current: dict[ChatKey, Session] = {}
         self.chats: dict[ChatKey, list[Message]] = {}
         """In the order in which they got here."""
+        self.files: dict[str, StoredFile] = {}
+        """By token: the unguessable part of a file's address."""
 
     def long_id(self) -> str:
         """An id of an organization, user or number: 20 digits, soon past 2**64."""
@@ -166,3 +223,19 @@ class Desk:
         self.messages[message.id] = message
         key = chat_key(session.organization, session.extension, session.contact)
         self.chats.setdefault(key, []).append(message)
+        session.to_be_read[message.direction].append(message)
+
+    def keep_file(self, file: StoredFile) -> StoredFile:
+        """Put a file where its address finds it."""
+        self.files[file.token] = file
+        return file
+
+    @staticmethod
+    def read(session: Session, direction: Direction, upto: Message | None = None) -> None:
+        """The other side has read what went in this direction: all of it, or what was there when `upto` came."""
+        waiting = session.to_be_read[direction]
+        later = (place for place, one in enumerate(waiting) if upto is not None and one.at > upto.at)
+        count = next(later, len(waiting))
+        for message in waiting[:count]:
+            message.tick = "read"
+        del waiting[:count]
