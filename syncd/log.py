@@ -16,6 +16,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, cast
 
@@ -36,8 +37,8 @@ KEPT_SECONDS: Final = 0.05
 _QUIET = ("sqlalchemy", "alembic", "asyncio", "aiohttp.access")
 """Libraries whose finer lines hold rows, paths or nothing of use."""
 
-# C0 and C1 controls, line and paragraph separators, what turns the direction of text around, lone surrogates.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MOST_BITS: Final = 4096
+"""Of a number. Much longer ones Python refuses to write out."""
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 _RESET = "\x1b[0m"
 
@@ -139,16 +140,22 @@ class _Bridge(logging.Handler):
     """Lines of other libraries through our processors."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            event: Event = {"event": record.name, "message": record.getMessage()}
+        # The standard library prints what it cannot log, as it is: with secrets, and line breaks.
+        with suppress(Exception):
+            event: Event = {"event": record.name, "message": _message(record)}
             if record.exc_info:
                 event["exc_info"] = record.exc_info
             method = record.levelname.lower()
             for processor in _chain:
                 event = processor(None, method, event)
             _sink.write(cast("str", event))
-        except Exception:
-            self.handleError(record)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return f"<a message that cannot be put together: {type(error).__name__}>"
 
 
 def _stamp(_logger: Any, method: str, event: Event) -> Event:
@@ -179,10 +186,10 @@ class _JsonLine:
             told = {"ts": _now(), "level": _LEVEL_OF.get(method, method), "event": event.pop("event", ""), **event}
             try:
                 line = msgspec.json.encode(told).decode()
-            except UnicodeEncodeError:
-                line = "\u00ff"
-            # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer.
-            if line.isascii() and not self._stands_in(line):
+            except ValueError:  # half a character, or a number without end
+                line = ""
+            # ASCII escapes keep U+2028, U+0085 and their like from breaking a line in a viewer; DEL is ASCII.
+            if line and line.isascii() and "\x7f" not in line and not self._stands_in(line):
                 return line
             event["event"] = told["event"]
         stamped = structlog.processors.format_exc_info(logger, method, _stamp(logger, method, event))
@@ -202,14 +209,14 @@ class _Cleaner:
     def _clean(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self._redact(str(value))
-        if value is None or isinstance(value, bool | int):
+        if value is None or (isinstance(value, int) and value.bit_length() <= _MOST_BITS):
             return value
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if depth < _DEPTH:
             if isinstance(value, Mapping):
                 return {
-                    self._redact(str(key)): self._clean(item, depth + 1)
+                    self._redact(_words(key)): self._clean(item, depth + 1)
                     for key, item in value.items()
                     if self._bodies or key != "text"
                 }
@@ -230,7 +237,10 @@ def _render_json(_logger: Any, _method: str, event: Event) -> str:
 
 
 def _escape(text: str) -> str:
-    return _CONTROL.sub(lambda match: repr(match[0])[1:-1] if match[0] < "\x7f" else f"\\u{ord(match[0]):04x}", text)
+    """Text in which nothing steers a terminal: no controls, line breaks, changes of direction, or what is not seen."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class _Console:
@@ -245,7 +255,7 @@ class _Console:
         shown = f"{level:<8}"
         if self._colours:
             shown = f"{_COLOURS.get(level, '')}{shown}{_RESET}"
-        line = " ".join([stamp, shown, name, *(f"{_escape(key)}={_shown(value)}" for key, value in event.items())])
+        line = " ".join([stamp, shown, name, *(f"{_shown(key)}={_shown(value)}" for key, value in event.items())])
         if trace is not None:
             line += "".join(f"\n  | {_escape(part)}" for part in str(trace).split("\n"))
         return line

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import core_schema
 
 
@@ -51,6 +51,25 @@ class Secret:
         return core_schema.with_info_plain_validator_function(
             validate, serialization=core_schema.to_string_ser_schema()
         )
+
+
+def _one_or_many(value: Any, handler: ValidatorFunctionWrapHandler) -> tuple[Secret, ...]:
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError("the list is empty: give at least one")
+        several: tuple[Secret, ...] = handler(value)
+        return several
+    try:
+        one: tuple[Secret, ...] = handler([value])
+    except ValidationError as error:
+        # Named like the key in the file, which is no list: `api_key`, not `api_key.0`.
+        first = error.errors()[0]
+        raise ValueError(str(first.get("ctx", {}).get("error", first["msg"]))) from None
+    return one
+
+
+OneOrMany = Annotated[tuple[Secret, ...], WrapValidator(_one_or_many)]
+"""One secret or a list, never empty: the first is used, any is accepted (the old one during a rotation)."""
 
 
 def resolve(reference: str, folder: Path) -> Secret:

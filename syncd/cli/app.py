@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import syncd
+from syncd.cli import decisions
+from syncd.cli.options import ConfigOption, DryRunOption, JsonOption
 from syncd.cli.outcome import USAGE
 from syncd.cli.output import Output, open_streams
 from syncd.cli.performing import perform, perform_with_config
+from syncd.model.resync import Mode
 
 # The base of all of the parser's complaints; Typer shows only this child of it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -23,22 +25,12 @@ app = typer.Typer(
     help="Keeps Ringotel chats in step with Bird and iSlash channels.",
     epilog="Exit codes: 0 done, 1 failed in part or whole, 64 usage, 69 daemon or database not reachable, "
     "78 configuration.",
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="PATH",
-        help="The config file. Without it: SYNCD_CONFIG, ./config.toml, /etc/syncd/config.toml.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
 class HooksAction(StrEnum):
@@ -110,7 +102,7 @@ def migrate(
     as_json: JsonOption = False,
     to: Annotated[str, typer.Option("--to", metavar="REV", help="The schema version to go up to.")] = "head",
     show: Annotated[bool, typer.Option("--show", help="Only show the schema's versions and the present one.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: DryRunOption = False,
 ) -> int:
     """Bring the database to the newest schema.
 
@@ -175,3 +167,89 @@ def status(
     if watch and as_json:
         raise typer.BadParameter("--watch is for people: leave out --watch or --json")
     return perform_with_config(lambda found, out: looking.command(found, out, watch=watch), config, as_json=as_json)
+
+
+@app.command()
+def resync(
+    link: Annotated[str, typer.Argument(metavar="LINK", help="A link's name.", show_default=False)],
+    contact: Annotated[str | None, typer.Option("--contact", metavar="C", help="Only this contact.")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="U", help="Only this user's chats.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="A time, or how long ago (7d).  [default: 30d]")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="T", help="The same.  [default: now]")] = None,
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="history: silently, with original times. live: notifies.")
+    ] = Mode.HISTORY,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> int:
+    """Put what is missing into users' chats.
+
+    Compares the channel's history, where it has one, and what syncd knows with what each user's chat has. It may be
+    interrupted and repeated: the result is that of one run. What no chat has goes to all users of the link.
+    """
+    from syncd.cli import resync as resyncing
+
+    wish = resyncing.wish_of(link, contact=contact, user=user, since=since, until=until, mode=mode)
+    return perform_with_config(
+        lambda found, out: resyncing.command(found, out, wish, dry_run=dry_run), config, as_json=as_json
+    )
+
+
+@app.command()
+def forget(
+    contact: Annotated[
+        str, typer.Argument(metavar="CONTACT", help="A number or address, in any spelling.", show_default=False)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> int:
+    """Erase a contact's texts, files and number.
+
+    Drops what is still to be sent to or from the contact, keeps anonymous counts, and looks afterwards whether
+    anything is left. It cannot be undone. A contact who writes again is new.
+    """
+    from syncd.cli import forget as forgetting
+
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise typer.BadParameter("it cannot be undone: give --yes, or look with --dry-run first")
+    return perform_with_config(
+        lambda found, out: forgetting.command(found, out, contact, dry_run=dry_run, yes=yes), config, as_json=as_json
+    )
+
+
+@app.command()
+def trace(
+    given: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Any message, session or reference id of either side, or a contact.",
+            show_default=False,
+        ),
+    ],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="Messages of a contact or session, the latest.")
+    ] = 50,
+) -> int:
+    """Tell every hop of a message, and where it is and why.
+
+    Reads the database only, and needs no daemon.
+    """
+    from syncd.cli import trace as tracing
+
+    return perform_with_config(
+        lambda found, out: tracing.command(found, out, given, limit=limit), config, as_json=as_json
+    )
+
+
+app.add_typer(decisions.dead, name="dead", help="Deliveries that were given up; their payload is kept.")
+app.add_typer(decisions.unknown, name="unknown", help="Deliveries whose answer was lost: sent or not?")
+app.command()(decisions.pause)
+app.command()(decisions.resume)

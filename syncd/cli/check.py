@@ -10,7 +10,7 @@ from syncd.cli import hooks
 from syncd.cli.live import look
 from syncd.cli.outcome import DONE, FAILED
 from syncd.cli.output import Document, Output
-from syncd.config import NOT_YET_IN_FORCE, Account, Config, Problem
+from syncd.config import Account, Config, Problem
 from syncd.model.topology import Link
 from syncd.store.database import Location
 
@@ -28,7 +28,6 @@ def command(config: Config, out: Output, *, live: bool) -> int:
 
 
 async def _explain(config: Config) -> Document:
-    idle = [warning for warning in config.warnings if _is_idle(warning)]
     return {
         "ok": True,
         "version": syncd.__version__,
@@ -47,13 +46,8 @@ async def _explain(config: Config) -> Document:
         "accounts": [_account(account) for account in config.accounts.values()],
         "links": [_link(link) for link in config.topology.links],
         "hooks": await hooks.rows(config, masked=True),
-        "warnings": [_told(warning) for warning in config.warnings if warning not in idle],
-        "not_in_force": [_told(warning) for warning in idle],
+        "warnings": [_told(warning) for warning in config.warnings],
     }
-
-
-def _is_idle(warning: Problem) -> bool:
-    return any(warning.message.endswith(meaning) for meaning in NOT_YET_IN_FORCE.values())
 
 
 def _told(warning: Problem) -> Document:
@@ -112,7 +106,5 @@ def _render(shown: Document, out: Output) -> None:
     notes = {"id": "key", "message": "what to do"}
     if shown["warnings"]:
         out.table("Warnings", notes, shown["warnings"], empty="")
-    if shown["not_in_force"]:
-        out.table("Not in force yet", {"id": "key", "message": "meaning"}, shown["not_in_force"], empty="")
     if "findings" in shown:
         hooks.finding_table(out, "Live", shown["findings"], empty="nothing to look at")

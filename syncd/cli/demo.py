@@ -12,8 +12,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from syncd.cli.demo_scene import CHUN
 from syncd.cli.demo_stage import Failed, Stage
-from syncd.cli.demo_story import CHUN, Story
+from syncd.cli.demo_story import Story
 from syncd.cli.demo_telling import Telling
 from syncd.cli.demo_watch import watch
 from syncd.cli.outcome import DONE, FAILED

@@ -193,6 +193,8 @@ class Stage:
         }
         for name, text in keep.items():
             (self.folder / name).write_text(text + "\n", encoding="utf-8")
+        hosts = [self.bird.media_host, self.bird.bucket_host]
+        hosts += [simulator.url.removeprefix("http://") for simulator in (self.islash, self.ringotel)]
         values = {
             "listen": self.public_url.removeprefix("http://"),
             "public": self.public_url,
@@ -202,6 +204,8 @@ class Stage:
             "workspace": self.bird.workspace,
             "islash": self.islash.base_url,
             "channel": self.sms_channel,
+            "media": self.bird.media_host,
+            "hosts": '", "'.join(hosts),
         }
         self.config.write_text(config_text(values), encoding="utf-8")
 
@@ -229,7 +233,8 @@ def config_text(values: Mapping[str, str]) -> str:
     """The demo's config: what one would write for the real platforms, with other addresses and higher rates."""
     users = ", ".join(f'"{user}"' for user in USERS)
     return f"""\
-# The demo's config: three simulated platforms. A real one differs in addresses, rates and secrets only.
+# The demo's config: three simulated platforms. A real one differs in addresses, rates and secrets,
+# and has no [media] private_hosts: its files are on public hosts.
 
 [server]
 listen = "{values["listen"]}"
@@ -239,6 +244,9 @@ drain_seconds = 5
 
 [database]
 url = "sqlite:///syncd.db"
+
+[media]
+private_hosts = ["{values["hosts"]}"]
 
 [accounts.office]
 platform = "ringotel"
@@ -252,6 +260,7 @@ workspace = "{values["workspace"]}"
 access_key = "file:bird-access-key"
 signing_key = "file:bird-signing-key"
 base_url = "{values["bird"]}"
+media_hosts = ["{values["media"]}"]
 rate = 100.0
 
 [accounts.islash]

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
+from syncd.cli.demo_files import PICTURE, VOICE
+from syncd.cli.demo_scene import ANNA, CHUN, Line, Scene, pretty, spoken
 from syncd.cli.demo_stage import ISLASH_SESSION, USERS, Failed, Stage
 from syncd.cli.demo_telling import Telling, short
+from syncd.model.changes import NOTE
+from syncd.model.notice import MARK
 from syncd.simulators.base import Fault
-from syncd.simulators.ringotel_desk import Message
+from syncd.simulators.bird_records import SimFile
 
-ANNA: Final = "+12025550143"
-"""Writes by SMS, through Bird."""
-CHUN: Final = "85251234567"
-"""Writes by WhatsApp, through iSlash, which knows contacts without a `+`."""
-
-MAPPING: Final = """
-    SELECT mapping.message, link, account, contact, mapping.extension, sessionid, messageid, part,
-           direction, origin, status, mapping.created_at, mapping.updated_at, message.body AS text
-    FROM mapping JOIN message ON message.id = mapping.message
-    ORDER BY message.id, mapping.origin DESC, mapping.extension IS NOT NULL, mapping.extension, part
-"""
-
-Line = tuple[str, str]
-"""`incoming` (the contact spoke) or `outgoing` (our side did), and the text."""
+CLOSING = "We are here until 18:00."
+"""What 9004 writes, the customer reads, and 9004 corrects."""
 
 
-class Story:
+class Story(Scene):
     """Plays the steps in order. Each raises `Failed` where the effect does not come."""
 
     def __init__(self, stage: Stage, telling: Telling) -> None:
-        self._stage = stage
-        self._telling = telling
-        self._said: dict[str, list[Line]] = {ANNA: [], CHUN: []}
-        """By contact: all that must stand in each user's chat, in this order, and nothing else."""
+        super().__init__(stage, telling)
         self.told: list[dict[str, Any]] = []
         """The rows of `mapping` at the end, with the texts."""
 
@@ -44,24 +32,22 @@ class Story:
             self._start,
             self._sms,
             self._answer,
+            self._picture,
             self._whatsapp,
             self._other_user_answers,
+            self._read,
+            self._voice,
+            self._edited,
             self._duplicates,
             self._reopened,
             self._on_the_channel,
             self._lost_answer,
+            self._not_delivered,
             self._crash,
             self._sum,
         ):
             await step()
             await self._telling.pause()
-
-    def _mapping(self) -> list[dict[str, Any]]:
-        rows = self._stage.rows(MAPPING)
-        for row in rows:
-            row["text"] = (row["text"] or b"").decode("utf-8", "surrogatepass")
-            row["origin"] = bool(row["origin"])
-        return rows
 
     async def _start(self) -> None:
         stage, tell = self._stage, self._telling
@@ -90,17 +76,28 @@ class Story:
             await self._everybody_has(ANNA)
             sent = await self._phone(ANNA, 1)
             tell.did("sent the SMS through Bird, and shows it to the colleague")
-            tell.stands("SMS", f"{_pretty(ANNA)} got “{sent[-1]}”")
+            tell.stands("SMS", f"{pretty(ANNA)} got “{sent[-1]}”")
             self._tell_chats(ANNA)
             await stage.see("the echoes are taken", lambda: self._events("ignored", "echo"), lambda n: n > 0)
 
-    async def _whatsapp(self) -> None:
+    async def _picture(self) -> None:
         stage, tell = self._stage, self._telling
+        with tell.step("picture", "The customer sends a picture, with words"):
+            caption = "Is it the one with the sun?"
+            tell.says(pretty(ANNA), caption, file="a picture")
+            # Ringotel's messages are words or a file, so it becomes two.
+            self._expect(ANNA, Line("contact", caption), Line("contact", file=PICTURE.sha256))
+            file = SimFile(PICTURE.content, PICTURE.content_type)
+            stage.bird.contact_says(stage.sms_channel, ANNA, caption, files=[file])
+            await self._everybody_has(ANNA)
+            tell.did("fetched it, and showed Bird's key to Bird only")
+            tell.did("gave Ringotel the words, then its own link to the picture")
+            self._tell_chats(ANNA, last=2)
+
+    async def _whatsapp(self) -> None:
+        tell = self._telling
         with tell.step("whatsapp", "Another customer writes by WhatsApp"):
-            text = "請問今天幾點關門?"
-            tell.says(_pretty(CHUN), text)
-            self._said[CHUN].append(("incoming", text))
-            stage.islash.contact_says(ISLASH_SESSION, CHUN, text)
+            self._contact_writes_whatsapp("請問今天幾點關門?")
             await self._everybody_has(CHUN)
             tell.did("took the webhook at its secret address, opened 2 more chats")
             self._tell_chats(CHUN)
@@ -108,12 +105,62 @@ class Story:
     async def _other_user_answers(self) -> None:
         tell = self._telling
         with tell.step("colleague", "This time the colleague answers"):
-            self._user_writes("9004", CHUN, "We are here until 18:00.")
+            self._user_writes("9004", CHUN, CLOSING)
             await self._everybody_has(CHUN)
             sent = await self._phone(CHUN, 1)
             tell.did("sent it where this contact writes: WhatsApp, through iSlash")
-            tell.stands("WhatsApp", f"{_pretty(CHUN)} got “{sent[-1]}”")
+            tell.stands("WhatsApp", f"{pretty(CHUN)} got “{sent[-1]}”")
             self._tell_chats(CHUN)
+
+    async def _read(self) -> None:
+        stage, tell = self._stage, self._telling
+        with tell.step("read", "The customer's phone gets that answer, and the customer reads it"):
+            sent = stage.islash.sent(ISLASH_SESSION, CHUN)[-1]
+            await self._author_sees("delivered")  # the simulated WhatsApp tells of that by itself
+            tell.happens("WhatsApp reports that it was read")
+            stage.islash.status(sent.sid, "read")
+            await self._author_sees("read")
+            if self._chat("9003", CHUN)[-1].tick != "sent":
+                raise Failed("9003's copy is ticked, although 9004 wrote it")
+            tell.did("told the author only; in 9003's chat it is a copy")
+
+    async def _author_sees(self, tick: str) -> None:
+        await self._stage.see(
+            f"9004 sees that it was {tick}", lambda: self._chat("9004", CHUN)[-1].tick, lambda seen: seen == tick
+        )
+        self._telling.stands("9004's chat", f"“{CLOSING}” is ticked as {tick}")
+
+    async def _voice(self) -> None:
+        stage, tell = self._stage, self._telling
+        with tell.step("voice", "That customer sends a voice note"):
+            tell.says(pretty(CHUN), file="a voice note")
+            self._expect(CHUN, Line("contact", file=VOICE.sha256))
+            stage.islash.contact_sends(
+                ISLASH_SESSION, CHUN, VOICE.content, kind="voice", content_type=VOICE.content_type
+            )
+            await self._everybody_has(CHUN)
+            tell.did("fetched it from iSlash; both users have it, byte by byte")
+            self._tell_chats(CHUN)
+
+    async def _edited(self) -> None:
+        stage, tell = self._stage, self._telling
+        with tell.step("edit", "9004 corrects the answer in the Ringotel app"):
+            text = "We are here until 19:00."
+            tell.happens(f"18:00 becomes 19:00 in “{CLOSING}”")
+            said = next(one for one in stage.ringotel.shown("9004", CHUN) if one.text == CLOSING)
+            self._expect_instead(CHUN, Line("user", CLOSING), Line("user", text))
+            stage.ringotel.user_edits(said.messageid, text)
+            await self._everybody_has(CHUN)
+            sent = await self._phone(CHUN, 2)
+            if sent[-1] != NOTE + text:
+                raise Failed(f"the customer has {sent}")
+            copy = next(one for one in self._chat("9003", CHUN) if one.text == text)
+            if not copy.edited:
+                raise Failed("9003 has the new text, but not as an edit")
+            tell.did("changed the colleague's copy where it stands")
+            tell.did("cannot change a WhatsApp message, so it sent a note")
+            tell.stands("9003's chat", spoken(copy))
+            tell.stands("WhatsApp", f"{pretty(CHUN)} got “{sent[-1]}”")
 
     async def _duplicates(self) -> None:
         stage, tell = self._stage, self._telling
@@ -142,7 +189,7 @@ class Story:
             tell.happens(f"session {short(old)} is closed")
             await self._contact_writes_sms("Great, can I pay by card?")
             await self._everybody_has(ANNA)
-            new = self._chat("9003", ANNA)[-1].sessionid
+            new = stage.ringotel.chat("9003", ANNA)[-1].sessionid
             query = "SELECT sessionid FROM session WHERE current AND extension = '9003' AND contact = ?"
             current = await stage.see(
                 "the new session is adopted",
@@ -159,11 +206,11 @@ class Story:
         with tell.step("channel", "Somebody answers in Bird itself"):
             text = "Card is fine. (Sent from Bird's inbox)"
             tell.says("Bird's inbox", text)
-            self._said[ANNA].append(("outgoing", text))
+            self._expect(ANNA, Line("user", text))
             stage.bird.agent_says(stage.sms_channel, ANNA, text)
             await self._everybody_has(ANNA)
             adopted = stage.ringotel.sessions_of("9003", ANNA)[-1].id
-            last = self._chat("9003", ANNA)[-1].sessionid
+            last = stage.ringotel.chat("9003", ANNA)[-1].sessionid
             if last != adopted:
                 raise Failed(f"the copy went into session {last}, not into {adopted}")
             tell.did("shows it to both users, as said by our side")
@@ -188,7 +235,31 @@ class Story:
                 raise Failed(f"the customer has {sent}")
             await self._everybody_has(ANNA)
             tell.did(f"does not just send again, it asks: {row['reason']}")
-            tell.stands("SMS", f"{_pretty(ANNA)} got “{text}” once")
+            tell.stands("SMS", f"{pretty(ANNA)} got “{text}” once")
+
+    async def _not_delivered(self) -> None:
+        stage, tell = self._stage, self._telling
+        with tell.step("failed", "Bird takes a message, and later cannot deliver it"):
+            usual, stage.bird.statuses = stage.bird.statuses, ("accepted", "sent")
+            text = "Bring the receipt, please."
+            self._user_writes("9003", ANNA, text)
+            await self._everybody_has(ANNA)
+            await self._phone(ANNA, 4)
+            await stage.bird.hooks_taken()
+            tell.did("sent it, and Bird accepted it")
+            tell.happens("Bird reports: delivery_failed")
+            sent = stage.bird.sent(stage.sms_channel, ANNA)[-1]
+            stage.bird.set_status(sent["id"], "delivery_failed", reason="the handset cannot be reached")
+            notice = await stage.see(
+                "9003 is told", lambda: self._chat("9003", ANNA)[-1].text, lambda last: last.startswith(MARK)
+            )
+            if "Not delivered" not in notice or text not in notice:
+                raise Failed(f"9003 is told: {notice}")
+            self._expect_notice("9003", ANNA, notice)
+            await self._everybody_has(ANNA)
+            stage.bird.statuses = usual
+            tell.did("tells its author, in that chat, and nobody else")
+            self._tell_chats(ANNA)
 
     async def _crash(self) -> None:
         stage, tell = self._stage, self._telling
@@ -196,9 +267,7 @@ class Story:
             port = int(stage.ringotel.url.rpartition(":")[2])
             await stage.ringotel.stop()
             text = "One more question: is there parking?"
-            tell.says(_pretty(CHUN), text)
-            self._said[CHUN].append(("incoming", text))
-            stage.islash.contact_says(ISLASH_SESSION, CHUN, text)
+            self._contact_writes_whatsapp(text)
             await stage.see("both copies wait for Ringotel", lambda: self._waiting(text), lambda n: n == len(USERS))
             await stage.kill_syncd()
             tell.did("had stored the message; now it is dead, and owes two copies")
@@ -214,91 +283,22 @@ class Story:
         stage, tell = self._stage, self._telling
         with tell.step("sum", "What there is now"):
             open_deliveries = "SELECT count(*) FROM delivery WHERE state != 'sent'"
-            open_events = "SELECT count(*) FROM event WHERE state IN ('waiting', 'failed')"
+            open_events = "SELECT count(*) FROM event WHERE state IN ('waiting', 'parked', 'failed')"
             await stage.see("all is delivered", lambda: self._number(open_deliveries), lambda count: count == 0)
             await stage.see("all events are done", lambda: self._number(open_events), lambda count: count == 0)
-            sent_by_us = "SELECT count(*) FROM mapping WHERE extension IS NULL AND NOT origin AND status != 'delivered'"
+            untold = "SELECT count(*) FROM mapping WHERE extension IS NULL AND NOT origin AND status = 'sent'"
             # One SMS has no status: nothing told of it, by the story.
-            await stage.see("sends are confirmed", lambda: self._number(sent_by_us), lambda n: n <= 1)
-            messages = self._number("SELECT count(*) FROM message")
-            said = sum(len(lines) for lines in self._said.values())
-            if messages != said:
-                raise Failed(f"people said {said} things, syncd knows {messages}")
+            await stage.see("sends are confirmed", lambda: self._number(untold), lambda n: n <= 1)
+            said = self._number("SELECT count(DISTINCT message) FROM mapping WHERE origin")
+            if said != self.things_said:
+                raise Failed(f"people said {self.things_said} things, syncd knows {said}")
+            added = self._number("SELECT count(*) FROM message") - said
+            if added != self.things_added:
+                raise Failed(f"syncd added {added} texts of its own, not {self.things_added}")
             copies = self._number("SELECT sum(copies) FROM event")
             echoes = self._events("ignored", "echo")
             tell.did(f"took {copies} webhooks; {echoes} were echoes of what it had written")
             self.told = self._mapping()
-            tell.did(f"knows {messages} messages in {len(self.told)} copies; people said {said} things")
-
-    async def _contact_writes_sms(self, text: str) -> None:
-        stage = self._stage
-        self._telling.says(_pretty(ANNA), text)
-        self._said[ANNA].append(("incoming", text))
-        stage.bird.contact_says(stage.sms_channel, ANNA, text)
-        await stage.bird.hooks_taken()
-
-    def _user_writes(self, user: str, contact: str, text: str) -> None:
-        self._telling.says(user, text)
-        self._said[contact].append(("outgoing", text))
-        self._stage.ringotel.user_says(user, contact, text)
-
-    def _chat(self, user: str, contact: str) -> list[Message]:
-        return self._stage.ringotel.chat(user, contact)
-
-    async def _everybody_has(self, contact: str) -> None:
-        """Each user's chat holds what was said: all of it, once, in order."""
-
-        def chats() -> dict[str, list[Line]]:
-            return {user: [(one.direction, one.content) for one in self._chat(user, contact)] for user in USERS}
-
-        wanted = dict.fromkeys(USERS, self._said[contact])
-        await self._stage.see(
-            f"the chats with {contact} hold {self._said[contact]}", chats, lambda seen: seen == wanted
-        )
-
-    async def _phone(self, contact: str, count: int) -> list[str]:
-        """The texts that a contact got; so many, not one more."""
-        stage = self._stage
-
-        def texts() -> list[str]:
-            if contact == ANNA:
-                return stage.bird.texts(stage.sms_channel, ANNA)
-            return [one.text for one in stage.islash.sent(ISLASH_SESSION, CHUN)]
-
-        return await stage.see(f"{contact} has {count} messages", texts, lambda seen: len(seen) == count)
-
-    def _tell_chats(self, contact: str) -> None:
-        for user in USERS:
-            chat = self._chat(user, contact)
-            last = chat[-1]
-            who = "customer" if last.direction == "incoming" else last.sender
-            self._telling.stands(f"{user}'s chat", f"{who}: “{last.content}”", count=len(chat))
-
-    def _number(self, query: str, *parameters: object) -> int:
-        rows = self._stage.rows(query, *parameters)
-        return int(next(iter(rows[0].values())) or 0) if rows else 0
-
-    def _events(self, state: str, reason: str) -> int:
-        return self._number("SELECT count(*) FROM event WHERE state = ? AND reason LIKE ?", state, f"{reason}%")
-
-    def _delivery(self, text: str, target: str) -> dict[str, Any]:
-        query = "SELECT delivery.* FROM delivery JOIN message ON message.id = message WHERE body = ? AND target = ?"
-        rows = self._stage.rows(query, text.encode(), target)
-        return rows[0] if rows else {}
-
-    def _waiting(self, text: str) -> int:
-        """Copies of a message that were tried, and whose next try is not this very moment."""
-        soon = (datetime.now(UTC) + timedelta(milliseconds=40)).isoformat(timespec="microseconds")
-        return self._number(
-            "SELECT count(*) FROM delivery JOIN message ON message.id = message JOIN lane ON lane.id = lane_id"
-            " WHERE body = ? AND state = 'ready' AND attempts > 0 AND due_at > ?",
-            text.encode(),
-            soon.replace("+00:00", "Z"),
-        )
-
-
-def _pretty(contact: str) -> str:
-    digits = contact.removeprefix("+")
-    if digits.startswith("1"):
-        return f"+1 {digits[1:4]} {digits[4:7]} {digits[7:]}"
-    return f"+{digits[:3]} {digits[3:7]} {digits[7:]}"
+            tell.did(f"knows {said} messages; people said {self.things_said} things")
+            tell.did(f"added {added} texts of its own: the note of the edit, and the notice")
+            tell.did(f"knows where all {len(self.told)} copies are")

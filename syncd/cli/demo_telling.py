@@ -67,9 +67,10 @@ class Telling:
         self._step.ok = True
         self._step.seconds = time.monotonic() - self._step.began
 
-    def says(self, who: str, text: str) -> None:
-        """Somebody wrote something."""
-        self._line(who, Text(f"“{text}”", "cyan"))
+    def says(self, who: str, text: str = "", *, file: str = "") -> None:
+        """Somebody wrote something, or sent a file."""
+        words, sent = f"“{text}”" if text else "", f"[{file}]" if file else ""
+        self._line(who, Text(f"{words} {sent}".strip(), "cyan"))
 
     def happens(self, text: str) -> None:
         """Something befalls."""
@@ -123,7 +124,7 @@ class Telling:
             arrow = "←" if row["direction"] == "in" else "→"
             table.add_row(
                 Text(names[row["message"]] if first else "", "bold"),
-                Text(f"{arrow} {row['text']}" if first else "", "cyan"),
+                Text(f"{arrow} {row['text']}", "cyan") if first else Text("  its file" if row["part"] else "", "dim"),
                 row["account"] + (" *" if row["origin"] else ""),
                 row["extension"] or "",
                 short(row["sessionid"]),

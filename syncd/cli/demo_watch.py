@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from syncd.cli.demo_scene import spoken
 from syncd.cli.demo_stage import Stage
 from syncd.cli.demo_telling import Telling
+from syncd.simulators.ringotel_desk import Shown
 
 LOOK_SECONDS = 0.1
 
@@ -29,11 +31,10 @@ def _arrived(stage: Stage) -> Iterator[tuple[str, str]]:
     """All that stands in the chats and on the phones: a name for each, and its line."""
     for message in stage.ringotel.desk.messages.values():
         session = stage.ringotel.desk.sessions[message.sessionid]
-        who = "customer" if message.direction == "incoming" else message.sender
-        yield message.id, f"{session.extension}'s chat with {session.contact}  {who}: “{message.content}”"
+        yield message.id, f"{session.extension}'s chat with {session.contact}  {spoken(Shown.of(message))}"
     for sent in stage.islash.messages.values():
         yield sent.sid, f"WhatsApp to {sent.identity}: “{sent.text}”"
     for channel in stage.bird.channels.values():
         for contact, records in channel.chats.items():
-            for record in records:
-                yield str(record.data["id"]), f"SMS to {contact}: “{record.data['body']['text']['text']}”"
+            for record, text in zip(records, stage.bird.texts(channel.id, contact), strict=True):
+                yield str(record.data["id"]), f"SMS to {contact}: “{text}”"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from sqlalchemy import Connection
 from syncd.cli.outcome import DONE
 from syncd.cli.output import Document, Output, rfc3339
 from syncd.config import Account, Config
-from syncd.store import migrations, reading, reports
+from syncd.model.work import extension_of
+from syncd.store import migrations, operations, reading, reports
 from syncd.store.database import Location
 
 WATCH_SECONDS = 2.0
@@ -56,6 +58,7 @@ def _report(conn: Connection, config: Config, now: datetime) -> Document:
         reports.cursors(conn),
     )
     carried = reports.messages_by_link(conn)
+    paused = operations.paused(conn)
     lanes = reports.waiting_lanes(conn, MOST_LANES + 1)
     return {
         "at": rfc3339(now),
@@ -65,7 +68,7 @@ def _report(conn: Connection, config: Config, now: datetime) -> Document:
         "unknown": counts["unknown"],
         "events_waiting": reports.events_waiting(conn),
         "accounts": [
-            _account(account, config, states.get(name), told.get(name), polled, now)
+            _account(account, config, states.get(name), told.get(name), polled, now) | _pause(paused.get(name))
             for name, account in config.accounts.items()
         ],
         "links": [
@@ -73,10 +76,13 @@ def _report(conn: Connection, config: Config, now: datetime) -> Document:
                 "id": link.name,
                 "conversations": carried.get(link.name, (0, 0))[0],
                 "messages": carried.get(link.name, (0, 0))[1],
+                "state": "up",
+                "reason": "",
             }
+            | _pause(paused.get(link.name))
             for link in config.topology.links
         ],
-        "lanes": [_lane(row) for row in lanes[:MOST_LANES]],
+        "lanes": [_lane(row, config, paused) for row in lanes[:MOST_LANES]],
         "more_lanes": len(lanes) > MOST_LANES,
     }
 
@@ -105,7 +111,14 @@ def _account(
     }
 
 
-def _lane(row: dict[str, Any]) -> Document:
+def _pause(row: Any) -> Document:
+    """What a pause changes in a row."""
+    if row is None:
+        return {}
+    return {"state": "paused", "reason": f"by {row.asked_by}", "since": rfc3339(row.since)}
+
+
+def _lane(row: dict[str, Any], config: Config, paused: Mapping[str, Any]) -> Document:
     return {
         "id": row["id"],
         "link": row["link"],
@@ -114,8 +127,22 @@ def _lane(row: dict[str, Any]) -> Document:
         "deliveries": row["deliveries"],
         "since": rfc3339(row["since"]),
         "due_at": rfc3339(row["due_at"]),
-        "why": row["why"] or _NO_REASON,
+        "why": _paused(row, config, paused) or row["why"] or _NO_REASON,
     }
+
+
+def _paused(row: dict[str, Any], config: Config, paused: Mapping[str, Any]) -> str | None:
+    """Which pause keeps a lane."""
+    link = config.topology.link(row["link"])
+    if link is None:
+        return None
+    account = link.channel.account if extension_of(row["target"]) is None else link.desk.account
+    kept = next((name for name in (link.name, account) if name in paused), None)
+    return f"{kept} is paused" if kept is not None else None
+
+
+def _stated(row: Document) -> str:
+    return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
 
 
 def _render(shown: Document, out: Output) -> None:
@@ -126,16 +153,13 @@ def _render(shown: Document, out: Output) -> None:
     out.table(
         "Accounts",
         {"id": "id", "platform": "platform", "state": "state", "last_event": "last event", "poll_lag": "poll lag (s)"},
-        [
-            row | {"state": f"{row['state']}: {row['reason']}" if row["reason"] else row["state"]}
-            for row in shown["accounts"]
-        ],
+        [row | {"state": _stated(row)} for row in shown["accounts"]],
         empty="none",
     )
     out.table(
         "Links",
-        {"id": "id", "conversations": "conversations", "messages": "messages"},
-        shown["links"],
+        {"id": "id", "state": "state", "conversations": "conversations", "messages": "messages"},
+        [row | {"state": _stated(row)} for row in shown["links"]],
         empty="none",
     )
     out.table(

@@ -1,6 +1,5 @@
 """The configuration: one TOML file, environment variables over it, checked whole (docs: configuration)."""
 
-from syncd.config.advisories import NOT_YET_IN_FORCE
 from syncd.config.database import Database
 from syncd.config.kinds import Address, parse_duration
 from syncd.config.loading import find, load
@@ -10,7 +9,6 @@ from syncd.config.result import Account, Config
 from syncd.config.sections import Log, Media, Retention, Server
 
 __all__ = [
-    "NOT_YET_IN_FORCE",
     "RESERVED",
     "Account",
     "Address",

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from syncd.config.checking import in_file
 from syncd.config.kinds import is_loopback
-from syncd.config.problems import Loc, Problem, dotted
+from syncd.config.problems import Problem, dotted
 from syncd.config.result import Config
-
-NOT_YET_IN_FORCE: Mapping[str, str] = {
-    "media.*": "files are not carried yet",
-    "accounts.*.media_hosts": "files are not carried yet",
-    "retention.*": "nothing is erased by age yet",
-    "links.*.max_age": "messages are sent however old they are",
-    "links.*.edits": "edits are not carried yet",
-    "links.*.failure_notice": "users are not told of failures in the chat yet",
-}
-"""Keys that are checked and have no effect in this version, and what that means. `*` is any one step."""
 
 SHORTEST_SECRET = 4
 """Characters. Replacing anything shorter would make nonsense of every log line."""
@@ -31,27 +21,6 @@ def warnings_of(config: Config, document: dict[str, Any], overridden: frozenset[
     yield from _secrets(config, document, overridden)
     yield from _addresses(config)
     yield from _unused(config)
-    for loc in _leaves(document):
-        for pattern, meaning in NOT_YET_IN_FORCE.items():
-            if matches(pattern, loc):
-                yield Problem(dotted(loc), f"has no effect in this version: {meaning}")
-
-
-def matches(pattern: str, loc: Loc) -> bool:
-    """Whether a dotted pattern fits a place."""
-    steps = pattern.split(".")
-    return len(steps) == len(loc) and all(step in ("*", str(part)) for step, part in zip(steps, loc, strict=True))
-
-
-def _leaves(table: Mapping[str, Any], loc: Loc = ()) -> Iterator[Loc]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*loc, key))
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            for index, item in enumerate(value):
-                yield from _leaves(item, (*loc, key, index))
-        else:
-            yield (*loc, key)
 
 
 def _secrets(config: Config, document: dict[str, Any], overridden: frozenset[str]) -> Iterator[Problem]:

@@ -72,7 +72,9 @@ class Assembly:
             accounts=accounts,
             ends={name: tuple(end for account, end in ends if account == name) for name in accounts},
             links=tuple({side: end for side, (_, end) in link_ends.items()} for _, link_ends in links),
-            topology=Topology(tuple(_link(table, link_ends, i) for i, (table, link_ends) in enumerate(links))),
+            topology=Topology(
+                tuple(_link(table, link_ends, i, accounts) for i, (table, link_ends) in enumerate(links))
+            ),
         )
         return replace(config, warnings=tuple(warnings_of(config, self.document, self.overridden)))
 
@@ -177,14 +179,14 @@ class Assembly:
                     self._say(place, f"is the same as {dotted(other)}: each link needs its own")
 
 
-def _link(table: LinkTable | None, ends: Ends, position: int) -> Link:
+def _link(table: LinkTable | None, ends: Ends, position: int, accounts: Mapping[str, Account]) -> Link:
     assert table is not None  # only links without a mistake come here
     desk_account, desk = ends["desk"]
     channel_account, channel = ends["channel"]
     return Link(
         name=table.name,
-        desk=DeskEnd(desk_account, desk.key, tuple(desk.settings.users)),
-        channel=ChannelEnd(channel_account, channel.key),
+        desk=DeskEnd(desk_account, desk.key, tuple(desk.settings.users), accounts[desk_account].plugin.capabilities),
+        channel=ChannelEnd(channel_account, channel.key, accounts[channel_account].plugin.capabilities),
         region=table.region,
         on_unknown=table.on_unknown,
         max_age=table.max_age,

@@ -67,4 +67,6 @@ def parse_database(url: Secret, folder: Path, *, migrate: bool) -> Database:
         raise ValueError(f"{_WANTED}; in the password write @ as %40, / as %2F, : as %3A, # as %23") from None
     if parts.path in ("", "/") or parts.fragment:
         raise ValueError(f"{_WANTED}: name the database, and in the password write @ as %40, / as %2F, # as %23")
+    if any(key.lower() == "sslmode" for key, _ in parse_qsl(parts.query)):
+        raise ValueError("write ssl= instead of sslmode=, with the same word")
     return Database(Secret(text, source=url.source), "postgresql", None, migrate)

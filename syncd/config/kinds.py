@@ -127,9 +127,9 @@ def parse_host(text: object) -> str:
 
 
 def _region(text: Any) -> str:
-    if text not in phonenumbers.SUPPORTED_REGIONS:
+    if not isinstance(text, str) or text not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError('write the two capital letters of a country, such as "US", "GB" or "HK"')
-    return str(text)
+    return text
 
 
 def _name(text: str) -> str:

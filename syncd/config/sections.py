@@ -44,6 +44,15 @@ class Server(Section):
     drain_seconds: float = Field(25.0, gt=0, allow_inf_nan=False)
     max_concurrent: int = Field(512, gt=0)
     """Webhooks in hand at once."""
+    max_body_bytes: int = Field(1_048_576, gt=0)
+    max_head_bytes: int = Field(16_384, ge=1024)
+    """Request line and header fields together."""
+    head_seconds: float = Field(10.0, gt=0, allow_inf_nan=False)
+    body_seconds: float = Field(10.0, gt=0, allow_inf_nan=False)
+    idle_seconds: float = Field(75.0, gt=0, allow_inf_nan=False)
+    """Between requests on a connection."""
+    max_connections: int = Field(1024, gt=0)
+    """Open connections of the public listener."""
 
     @model_validator(mode="after")
     def _apart(self) -> Server:

@@ -14,8 +14,9 @@ from types import FrameType
 
 import structlog
 
+from syncd import failpoints
 from syncd.config import Config
-from syncd.daemon.notify import READY, STOPPING, notify
+from syncd.daemon.notify import READY, STOPPING, notify, reloading
 from syncd.daemon.running import Daemon
 from syncd.store.database import DatabaseError
 
@@ -29,14 +30,15 @@ class NotListening(Exception):
     """An address cannot be listened on; the text names its key and says what to do."""
 
 
-def run(config: Config) -> None:
+def run(config: Config, use: Callable[[Config], None] = lambda config: None) -> None:
     """Run a daemon until SIGTERM or SIGINT and drain it. Only in the main thread.
 
+    SIGHUP makes it read its config again; `use` is called with the new one before anything is done by it.
     Ends the process with 0 where draining takes longer than `drain_seconds`, with 1 at a second signal.
     Raises `DatabaseError` where the database cannot be used, `NotListening` for an address.
     """
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        runner.run(_run(config))
+        runner.run(_run(config, use))
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -47,8 +49,11 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _run(config: Config) -> None:
-    daemon = Daemon(config)
+async def _run(config: Config, use: Callable[[Config], None]) -> None:
+    if failpoints.SWITCHED_ON:
+        # Never to happen unseen: a process that ends by itself at a commit.
+        log.warning("daemon.failpoints", points=os.environ[failpoints.VARIABLE], mistakes=failpoints.mistakes())
+    daemon = Daemon(config, use=use, on_reload=lambda: notify(reloading()))
     stopping = threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -68,10 +73,14 @@ async def _run(config: Config) -> None:
     ).start()
     for number in SIGNALS:
         signal.signal(number, signalled)
+    signal.signal(signal.SIGHUP, lambda number, frame: loop.call_soon_threadsafe(daemon.reload))
     try:
         await daemon.run(lambda: notify(READY))
     except OSError as error:
         raise _explained(error, config, daemon) from error
+    finally:
+        # Whoever asks for a reload now comes too late, and must not end what has almost ended well.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _end_in_time(stopping: threading.Event, seconds: float) -> None:
@@ -91,6 +100,9 @@ def _say_incomplete() -> None:
 
 def _explained(error: OSError, config: Config, daemon: Daemon) -> Exception:
     """A taken port has no file name and comes before both listeners listen; all else is not ours to explain."""
+    if error.filename == str(config.server.control_socket):
+        advice = f"{error.strerror}: choose a path in a folder that syncd may write to"
+        return NotListening(f"server.control_socket: {error.filename}: {advice}")
     if error.filename is not None:
         return DatabaseError(f"{error.filename}: {error.strerror}: give syncd the right to it, or correct database.url")
     key = next((key for key in ("admin_listen", "listen") if key not in daemon.addresses), None)

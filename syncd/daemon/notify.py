@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
+
+
+def reloading() -> str:
+    """The state of a daemon that reads its config again; `READY` ends it. The time tells it from an earlier one."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def notify(state: str) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -20,16 +23,17 @@ from syncd import metrics
 from syncd.engine.platform import Door, HookRequest, Platform, RawEvent, Refused
 from syncd.engine.receive import Receiver
 from syncd.store.writer import StoreUnavailable
+from syncd.web.listener import plain, read_body
 
 log = structlog.get_logger("syncd.web")
 
-READ_SECONDS = 10.0
-"""For a request's body."""
 TRY_SECONDS = 10.0
 """How long a database that is away is tried before the platform is asked to come again."""
 TRY_AGAIN_SECONDS = 0.25
 RETRY_AFTER = "5"
 OVERLOAD_RETRY_AFTER = "1"
+MISADDRESSED_SECONDS = 60.0
+"""How often the log tells of webhooks to addresses that there are none of."""
 _LONGEST_CHALLENGE = 1024
 
 
@@ -43,18 +47,39 @@ class HookAccount:
     echoes_challenge: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A path and where it leads."""
+
+    path: bytes
+    account: HookAccount
+    door: Door
+
+
 class Hooks:
     """Answers webhooks."""
 
     def __init__(
         self, accounts: Mapping[str, HookAccount], receiver: Receiver, *, public_url: str, max_concurrent: int
     ) -> None:
-        self._accounts = accounts
         self._receiver = receiver
         self._public_url = public_url
         self._max_concurrent = max_concurrent
         self._in_hand = 0
+        metrics.requests_in_hand.set_function(lambda: self._in_hand)
         metrics.requests_limit.set(max_concurrent)
+        metrics.limits.labels("public", "max_concurrent").set(max_concurrent)
+        self._turned_away = metrics.limit_reached.labels("public", "max_concurrent")
+        self._last = {name: metrics.last_webhook.labels(name) for name, account in accounts.items() if account.doors}
+        self._key = secrets.token_bytes(32)
+        self._ways = {
+            self._digest(way.path): way
+            for account in accounts.values()
+            for way in (Way(path_of(account.name, door).encode(), account, door) for door in account.doors)
+        }
+        self._nowhere = secrets.token_hex(32).encode()
+        self._misaddressed = 0
+        self._told_at = -MISADDRESSED_SECONDS
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request on the public listener."""
@@ -65,62 +90,68 @@ class Hooks:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = request.raw_path.partition("?")[0]
-        found = self._door(unquote(path) if "%" in path else path)
-        if found is None:
-            return _plain(HTTPStatus.NOT_FOUND)
-        account, door = found
+        way = self._way(unquote(path) if "%" in path else path)
+        if way is None:
+            if request.method == "POST" and path.startswith("/hooks/"):
+                self._came_to_nothing()
+            return plain(HTTPStatus.NOT_FOUND)
+        account = way.account
         if request.method in ("GET", "HEAD"):
             challenge = request.query.get("hub.challenge", "") if account.echoes_challenge else ""
             return web.Response(text=challenge[:_LONGEST_CHALLENGE])
         if request.method != "POST":
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD, POST")
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD, POST"})
         if self._in_hand >= self._max_concurrent:
-            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, **{"Retry-After": OVERLOAD_RETRY_AFTER})
+            self._turned_away.inc()
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": OVERLOAD_RETRY_AFTER})
         self._in_hand += 1
-        metrics.requests_in_hand.set(self._in_hand)
         try:
-            return await self._take(request, account, door)
+            return await self._take(request, account, way.door)
         finally:
             self._in_hand -= 1
-            metrics.requests_in_hand.set(self._in_hand)
 
-    def _door(self, path: str) -> tuple[HookAccount, Door] | None:
-        parts = path.split("/")
-        if len(parts) not in (3, 4) or parts[0] or parts[1] != "hooks":
-            return None
-        account = self._accounts.get(parts[2])
-        given = parts[3].encode("utf-8", "surrogatepass") if len(parts) == 4 else None
-        right: Door | None = None
-        # Every door of the account is compared, the same time for each, also when one was right already.
-        for door in account.doors if account is not None else ():
-            if door.secret is None or given is None:
-                same = door.secret is None and given is None
-            else:
-                same = hmac.compare_digest(door.secret.encode(), given)
-            if same:
-                right = door
-        return (account, right) if account is not None and right is not None else None
+    def _way(self, path: str) -> Way | None:
+        """Where a path leads. A wrong account, a wrong secret and a missing one cost the same (G11).
+
+        The paths are looked up by a digest that nobody outside can foretell, so the time of it tells nothing of how
+        much of a secret was right; what is found, or else what nobody can know, is compared whole.
+        """
+        given = path.encode("utf-8", "surrogatepass")
+        way = self._ways.get(self._digest(given))
+        same = hmac.compare_digest(self._nowhere if way is None else way.path, given)
+        return way if same else None
+
+    def _came_to_nothing(self) -> None:
+        """A webhook whose address is wrong would be missed. Anybody can post one, so it is told once in a while."""
+        self._misaddressed += 1
+        now = time.monotonic()
+        if now >= self._told_at + MISADDRESSED_SECONDS:
+            log.warning("webhook.misaddressed", requests=self._misaddressed)
+            self._told_at, self._misaddressed = now, 0
+
+    def _digest(self, path: bytes) -> bytes:
+        return blake2b(path, digest_size=16, key=self._key).digest()
 
     async def _take(self, request: web.BaseRequest, account: HookAccount, door: Door) -> web.Response:
         try:
-            # Most bodies come with their heads; there is nothing to wait for then.
-            async with asyncio.timeout(None if request.content.is_eof() else READ_SECONDS):
-                body = await request.read()
+            body = await read_body(request)
         except web.HTTPRequestEntityTooLarge:
-            return _plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Connection="close")
+            return plain(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, closing=True)
         except TimeoutError:
-            return _plain(HTTPStatus.REQUEST_TIMEOUT, Connection="close")
+            return plain(HTTPStatus.REQUEST_TIMEOUT, closing=True)
         except (OSError, web.RequestPayloadError):
             # Whoever sent it went away before it was whole, or it is not what its head says.
-            return _plain(HTTPStatus.BAD_REQUEST, Connection="close")
+            return plain(HTTPStatus.BAD_REQUEST, closing=True)
         hook = HookRequest(self._public_url + request.raw_path, request.headers, body, door.end)
         try:
             events = account.platform.verify(hook)
         except Refused as refused:
             log.warning("webhook.refused", account=account.name, status=refused.status, reason=refused.reason)
-            return _plain(refused.status)
-        if events and not await self._stored(account.name, events):
-            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, **{"Retry-After": RETRY_AFTER})
+            return plain(refused.status)
+        if events:
+            if not await self._stored(account.name, events):
+                return plain(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": RETRY_AFTER})
+            self._last[account.name].set(time.time())
         return web.Response(body=b"{}", content_type="application/json")
 
     async def _stored(self, account: str, events: Sequence[RawEvent]) -> bool:
@@ -135,10 +166,6 @@ class Hooks:
                         return True
         except TimeoutError:
             return False
-
-
-def _plain(status: int, **headers: str) -> web.Response:
-    return web.Response(status=status, text=HTTPStatus(status).phrase, headers=headers)
 
 
 def path_of(account: str, door: Door) -> str:
