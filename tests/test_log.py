@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from syncd import log
 from syncd.redaction import MASK, Redactor
+from tests.support.settings import API_KEY, ORGANIZATION
+from tests.support.world import World
 
 SECRET = "s3cret/key+with=signs & ümlaut"
 
@@ -194,7 +196,134 @@ def test_no_value_forges_a_line(event: str, value: str, key: str) -> None:
         written = stream.getvalue()
         assert written.endswith("\n")
         assert len(written.splitlines()) == 1
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", written)
+        assert written[:-1].isprintable()
+
+
+FORGED = "2026-01-01T00:00:00.000Z info     daemon.stopped"
+NASTY = {
+    "line break": f"x\n{FORGED}",
+    "carriage return": f"x\r{FORGED}",
+    "both": f"x\r\n{FORGED}",
+    "vertical": f"x\x0b{FORGED}\x0c{FORGED}\x1c{FORGED}",
+    "next line": f"x\x85{FORGED}",
+    "line separator": f"x\u2028{FORGED}\u2029{FORGED}",
+    "JSON": '", "level": "error", "event": "forged',
+    "a value": 'x level=error event=forged "',
+    "colours": "\x1b[31mred\x1b[0m \x1b[2J\x1b]0;title\x07 \x9b31m",
+    "backspaces": "daemon.ready\b\b\b\b\b\x7f\x7f",
+    "NUL": "a\0b",
+    "deleted": "\x7f",
+    "right to left": "\u202egnp.exe\u202c \u2066\u2067\u2068\u2069 \u200e\u200f \u061c",
+    "unseen": "\u200b\ufeff\u00ad\u2060\U000e0041\ufff9",
+    "half": "\ud83d \udc00",
+    "other letters": "Grüße 你好 👋🏽",
+}
+
+
+def only_ours() -> None:
+    """Take pytest's own handlers away: they stumble over what is logged here."""
+    root = logging.getLogger()
+    root.handlers[:] = [each for each in root.handlers if type(each).__module__ == log.__name__]
+
+
+def logged_all_over(text: str) -> None:
+    """A text wherever strangers' texts may stand in a line."""
+    logger = log.get(account=text)
+    logger.info("a.b", text=text, contact=text, key=text, headers={text: text, "deep": [(text, {text})]})
+    logger.warning("a.b", reason=ValueError(text), raw=text.encode("utf-8", "surrogatepass"), **{text: text})
+    logging.getLogger("aiohttp.server").error("bad request %s %r", text, text)
+    logging.getLogger(text).error(text)
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+@pytest.mark.parametrize("name", NASTY)
+def test_what_strangers_write_is_inert(format_: Any, name: str) -> None:
+    """G12: a line is a line of ours, whatever stands in it, and it steers no terminal."""
+    stream = io.StringIO()
+    log.configure(format_, "info", stream=stream, bodies=True)
+    only_ours()
+    logged_all_over(NASTY[name])
+    written = stream.getvalue().splitlines()
+    assert len(written) == 4
+    assert all(line.isprintable() for line in written)
+    if format_ == "json":
+        found = [json.loads(line) for line in written]
+        assert all(line.isascii() for line in written)
+        assert [line["event"] for line in found] == ["a.b", "a.b", "aiohttp.server", NASTY[name]]
+        assert [line["level"] for line in found] == ["info", "warning", "error", "error"]
+        assert (found[0]["text"], found[0]["account"]) == (NASTY[name], NASTY[name])
+    else:
+        assert [re.findall(r"^\S+Z (\w+) ", line) for line in written] == [["info"], ["warning"], ["error"], ["error"]]
+        # Outside of quotes, nothing but our own keys stands before an equals sign.
+        for line in written[:2]:
+            assert "=forged" not in re.sub(r'"(\\.|[^"\\])*"', "", line)
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_a_line_of_a_library_that_cannot_be_put_together(format_: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """G12: the standard library would print its arguments as they are."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError(SECRET)
+
+    stream = io.StringIO()
+    log.configure(format_, "info", [SECRET], stream)
+    only_ours()
+    for arguments in ((SECRET,), (f"{SECRET}\nforged", 1, 2), (Broken(),)):
+        logging.getLogger("lib").error("%d", *arguments)
+    logging.getLogger("lib").error(Broken())
+    written = stream.getvalue().splitlines()
+    assert len(written) == 4
+    assert all("lib" in line and "cannot be put together" in line for line in written)
+    assert SECRET not in stream.getvalue()
+    told = capsys.readouterr()
+    assert told.out + told.err == ""
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_no_value_stops_who_logs_it(format_: Any) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError(SECRET)
+
+        __hash__ = object.__hash__
+
+    for value in (10**5000, -(10**5000), 2**70, {Odd(): 1}, [Odd()], float("nan"), {1: {2: {(3, 4): None}}}):
+        stream = io.StringIO()
+        log.configure(format_, "info", [SECRET], stream)
+        log.get().info("a.b", value=value)
+        assert len(stream.getvalue().splitlines()) == 1
+        assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_what_platforms_tell_the_daemon_is_inert(world: World) -> None:
+    """G12: ids, names, texts, paths and headers of webhooks, right and wrong ones."""
+    await world.start()
+    for number, (name, text) in enumerate(NASTY.items()):
+        params = {"orgid": ORGANIZATION, "from": "9003", "to": f"+4477009{number:05d}", "sessionid": text}
+        for more in (
+            {"messageid": f"{name}-{text}", "content": text, "type": 1},
+            {"messageid": f"{name}-2", "content": text, "type": text},
+            {"messageid": f"{name}-3", "content": "x", "type": 1, "to": text},
+            {"messageid": f"{name}-4", "content": "x", "type": 1, "from": text, "orgid": text},
+        ):
+            body = json.dumps({"method": "message", "params": params | more, "api_key": API_KEY}).encode()
+            async with world.client.post(world.ring.hook_url, data=body) as answer:
+                assert answer.status == 200
+        event = json.dumps({"method": text, "params": {"messageid": text}, "api_key": text}).encode()
+        path = quote(text.encode("utf-8", "surrogatepass"), safe="")
+        for url in (world.ring.hook_url, f"{world.bridge.url}/hooks/{path}", f"{world.bridge.url}/{path}?{path}"):
+            headers = {"X-Request-Id": path, "messagebird-signature": path}
+            async with world.client.post(url, data=event, headers=headers) as answer:
+                assert answer.status in (401, 404)
+    await world.bridge.stop()
+    written = world.bridge.log.read_text(encoding="utf-8")
+    assert "\r" not in written and written.replace("\n", "").isprintable()
+    assert all(json.loads(line)["event"] for line in written.split("\n")[:-1])
+    assert len([line for line in world.bridge.events("event.taken") if line["account"] == "office"]) >= 4 * len(NASTY)
+    assert len(world.bridge.events("webhook.refused")) == len(NASTY)
 
 
 @example([SECRET], "", 0)

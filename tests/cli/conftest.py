@@ -67,7 +67,7 @@ class Shell:
         return ran
 
     async def start(
-        self, *arguments: str, stdout: int | Any, stderr: int | Any, **environ: str
+        self, *arguments: str, stdout: int | Any, stderr: int | Any, stdin: int = subprocess.DEVNULL, **environ: str
     ) -> asyncio.subprocess.Process:
         """`python -m syncd`, a process that is not waited for."""
         return await asyncio.create_subprocess_exec(
@@ -75,18 +75,19 @@ class Shell:
             "-m",
             "syncd",
             *arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             cwd=self.folder,
             env=self.environ(**environ),
         )
 
-    async def on_terminal(self, *arguments: str, columns: int = 80) -> Ran:
-        """The same on a terminal of so many columns."""
+    async def on_terminal(self, *arguments: str, columns: int = 80, typed: str = "") -> Ran:
+        """The same on a terminal of so many columns, at which somebody has typed ahead."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        process = await self.start(*arguments, stdout=theirs, stderr=theirs, TERM="xterm-256color")
+        process = await self.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs, TERM="xterm-256color")
+        os.write(ours, typed.encode())
         os.close(theirs)
         said = await asyncio.wait_for(asyncio.to_thread(_all_of, ours), SECONDS)
         os.close(ours)
@@ -139,7 +140,9 @@ class Bridge(Shell):
     async def run(self, *arguments: str, stderr: int | None = None, **environ: str) -> None:
         """Start `syncd run` and wait until it is ready. Its log goes to a file, or to `stderr`."""
         with self.log.open("wb") as log, self.out.open("wb") as out:
-            self._daemon = await self.start("run", *arguments, stdout=out, stderr=stderr or log, **environ)
+            self._daemon = await self.start(
+                "run", *arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=stderr or log, **environ
+            )
         await until(self._is_ready, lambda: f"ready:\n{self.log.read_text()}", gap=0.05)
 
     async def ended(self, *, seconds: float = SECONDS) -> int:

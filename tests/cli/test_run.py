@@ -93,7 +93,7 @@ async def _hang(bridge: Bridge) -> None:
     await bridge.run()
     bridge.world.ring.latency = SLOW
     await bridge.world.contact_says("hello")
-    await until(lambda: len(bridge.world.ring.calls) == 2, "calls are in flight")
+    await until(lambda: len(bridge.world.ring.calls_of("open")) == 2, "calls are in flight")
 
 
 async def test_a_second_daemon(bridge: Bridge) -> None:

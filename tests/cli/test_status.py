@@ -47,6 +47,15 @@ async def test_status_tells_what_waits_and_why(bridge: Bridge) -> None:
         assert is_time(lane["since"])
         assert lane["why"]
 
+    assert (await bridge("pause", "office")).code == 0
+    found = (await bridge("status", "--json")).document
+    rows = {row["id"]: row for row in (*found["accounts"], *found["links"])}
+    assert (rows["office"]["state"], rows["office"]["reason"].partition(" ")[0]) == ("paused", "by")
+    assert is_time(rows["office"]["since"])
+    assert (rows["bird"]["state"], rows["sms"]["state"]) == ("up", "up")
+    assert {lane["why"] for lane in found["lanes"]} == {"office is paused"}
+    assert (await bridge("resume", "office")).code == 0
+
     bridge.daemon.terminate()
     assert await bridge.ended() == 0
     alone, piped, shown = await asyncio.gather(

@@ -13,8 +13,26 @@ import pytest
 import syncd
 from tests.cli.conftest import SECONDS, Shell
 
-COMMANDS = ("run", "check", "migrate", "demo", "hooks", "status")
-CONFIGURED = ("run", "check", "migrate", "hooks", "status")
+COMMANDS = ("run", "check", "migrate", "demo", "hooks", "status", "trace", "resync", "forget", "pause", "resume")
+GROUPS = {"dead": ("list", "show", "retry", "drop"), "unknown": ("list", "show", "settle")}
+DRY = ("migrate", "hooks", "resync", "forget", "pause", "resume", "dead retry", "dead drop", "unknown settle")
+"""What changes something."""
+CONFIGURED = (
+    ("run",),
+    ("check",),
+    ("migrate",),
+    ("hooks",),
+    ("status",),
+    ("trace", "id"),
+    ("resync", "sms"),
+    ("forget", "contact", "--yes"),
+    ("pause", "bird"),
+    ("resume", "bird"),
+    ("dead", "list"),
+    ("dead", "show", "id"),
+    ("dead", "retry", "--all"),
+    ("unknown", "settle", "id", "--drop"),
+)
 
 EMPTY = ""
 """A config with nothing in it is valid."""
@@ -30,13 +48,19 @@ api_key = "env:NOT_THERE"
 
 
 async def test_help_names_every_command_and_each_its_options(shell: Shell) -> None:
-    whole, *each = await asyncio.gather(shell("--help"), *(shell(command, "--help") for command in COMMANDS))
+    commands = [(name,) for name in COMMANDS] + [(group, verb) for group, verbs in GROUPS.items() for verb in verbs]
+    whole, *each = await asyncio.gather(shell("--help"), *(shell(*command, "--help") for command in commands))
     assert whole.code == 0
-    for command, ran in zip(COMMANDS, each, strict=True):
-        assert command in whole.out
+    for command, ran in zip(commands, each, strict=True):
+        assert command[0] in whole.out
         assert ran.code == 0
         assert "--json" in ran.out
-        assert ("--config" in ran.out) == (command in CONFIGURED)
+        assert ("--config" in ran.out) == (command != ("demo",))
+        assert ("--dry-run" in ran.out) == (" ".join(command) in DRY)
+        assert all(len(line) <= 80 for line in ran.out.splitlines())
+    for group, verbs in GROUPS.items():
+        ran = await shell(group, "--help")
+        assert (ran.code, [verb for verb in verbs if verb not in ran.out]) == (0, [])
         assert all(len(line) <= 80 for line in ran.out.splitlines())
 
 
@@ -48,7 +72,7 @@ async def test_version(shell: Shell) -> None:
 async def test_commands_import_what_they_need_themselves(shell: Shell, tmp_path: Path) -> None:
     """The other tests' processes begin with much imported."""
     (tmp_path / "config.toml").write_text(EMPTY)
-    for arguments in (("migrate",), ("status",), ("check", "--live"), ("hooks",)):
+    for arguments in (("migrate",), ("status",), ("check", "--live"), ("hooks",), ("dead", "list")):
         process = await shell.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = await asyncio.wait_for(process.communicate(), SECONDS)
         assert process.returncode == 0, err.decode()
@@ -75,6 +99,18 @@ async def test_help_imports_nothing_heavy(shell: Shell) -> None:
         ("status", "extra"),
         ("status", "--watch", "--json"),
         ("migrate", "--json", "--config"),
+        ("dead",),
+        ("dead", "bogus"),
+        ("dead", "show"),
+        ("dead", "retry"),
+        ("dead", "drop", "id", "--all"),
+        ("unknown", "settle", "id"),
+        ("unknown", "settle", "id", "--drop", "--resend"),
+        ("unknown", "settle", "--drop", "--json"),
+        ("pause",),
+        ("resume", "one", "two"),
+        ("forget",),
+        ("forget", "contact"),
     ],
     ids=" ".join,
 )
@@ -91,7 +127,7 @@ async def test_usage_mistakes_are_64(shell: Shell, arguments: tuple[str, ...]) -
 async def test_every_mistake_in_the_config_is_told_at_once(shell: Shell, tmp_path: Path) -> None:
     config = tmp_path / "wrong.toml"
     config.write_text(WRONG)
-    for ran in await asyncio.gather(*(shell(each, "--config", str(config), "--json") for each in CONFIGURED)):
+    for ran in await asyncio.gather(*(shell(*each, "--config", str(config), "--json") for each in CONFIGURED)):
         assert ran.code == 78
         problems = {row["id"]: row["message"] for row in ran.document["problems"]}
         assert problems.keys() == {"server.drain_seconds", "log.colour", "accounts.office.api_key"}
@@ -156,3 +192,11 @@ async def test_an_unforeseen_fault_is_one_line_and_a_traceback_only_for_debug(
     assert lines[-1].startswith("syncd: OSError: ")
     assert ("Traceback (most recent call last):" in lines) == (level == "debug")
     assert level == "debug" or len(lines) == 1
+
+
+async def test_a_shell_can_complete(shell: Shell) -> None:
+    ran = await shell(COMP_WORDS="syncd re", COMP_CWORD="1", _SYNCD_COMPLETE="complete_bash")
+    assert ran.out.split() == ["resync", "resume"]
+    ran = await shell(COMP_WORDS="syncd dead --", COMP_CWORD="2", _SYNCD_COMPLETE="complete_bash")
+    assert "--help" in ran.out.split()
+    assert "complete" in (await shell("--show-completion", "bash")).out

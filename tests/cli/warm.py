@@ -6,7 +6,6 @@ import of ours fails here as well; everything else is as in `python -m syncd`.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -16,10 +15,11 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.forking import serve
 
 OTHERS = (
     "aiohttp.web",
@@ -88,29 +88,8 @@ class Warm:
 def _serve(channel: socket.socket) -> None:
     for name in OTHERS:
         importlib.import_module(name)
-    assert threading.active_count() == 1, "a process with threads must not be forked"
     assert not [name for name in sys.modules if name.partition(".")[0] == "syncd"]
-    gc.freeze()
-    while True:
-        asked, fds, _, _ = socket.recv_fds(channel, 1 << 20, 3)
-        if not asked:
-            return
-        # A process between waits for the command, so that several may run at once.
-        if os.fork() == 0:
-            _command(json.loads(asked), *fds)
-            return
-        for fd in fds:
-            os.close(fd)
-        while _reaped():
-            pass
-
-
-def _reaped() -> bool:
-    """Take leave of one of those between that have ended, if there is one."""
-    try:
-        return os.waitpid(-1, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return False
+    serve(channel, 3, _command)
 
 
 def _command(asked: dict[str, Any], out: int, err: int, report: int) -> None:

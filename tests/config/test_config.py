@@ -110,7 +110,7 @@ def test_the_database_may_be_a_secret_reference(read: Loader, tmp_path: Path) ->
 def test_warnings(read: Loader) -> None:
     text = GOOD.replace('"env:DESK_KEY"', '"a-literal-key"').replace('"env:HOOK_1"', '"abc"') + (
         """
-    max_age = "1h"
+    edits = "ignore"
 
     [media]
     max_bytes = 5
@@ -135,13 +135,9 @@ def test_warnings(read: Loader) -> None:
         ("accounts.office.api_key", "the secret stands in the file"),
         ("accounts.second", "a link has this name too, and `pause` takes either"),
         ("accounts.second", "no link uses it"),
-        ("accounts.second.media_hosts", "has no effect in this version"),
         ("database.url", "the password stands in the file"),
         ("links.0.channel.webhook_secret", "the secret is too short to be kept out of the logs"),
         ("links.0.channel.webhook_secret", "the secret stands in the file"),
-        ("links.1.max_age", "has no effect in this version"),
-        ("media.max_bytes", "has no effect in this version"),
-        ("retention.events", "has no effect in this version"),
         ("server.public_url", "webhooks would come unencrypted"),
     ]
 

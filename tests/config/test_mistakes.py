@@ -137,6 +137,7 @@ def test_of_several_keys_the_wrong_one_is_named(mistakes: Mistakes) -> None:
         "postgresql://u:hunter2@h",
         "postgresql://u:hunter2@h:port/db",
         "postgresql://u:hun#ter2@h/db",
+        "postgresql://u:hunter2@h/db?sslmode=require",
         "hunter2",
     ],
 )

@@ -19,11 +19,19 @@ from typing import Any
 import pytest
 
 LONGEST = 60
-"""Seconds. Alone it takes four; the machine may be busy."""
+"""Seconds. Alone it takes five; the machine may be busy."""
 
 STEPS = [
-    "start", "sms", "answer", "whatsapp", "colleague", "duplicate", "reopened", "channel", "lost", "crash", "sum",
+    "start", "sms", "answer", "picture", "whatsapp", "colleague", "read", "voice", "edit", "duplicate", "reopened",
+    "channel", "lost", "failed", "crash", "sum",
 ]  # fmt: skip
+SAID = 11
+"""By people."""
+ADDED = [
+    "Edited: We are here until 19:00.",
+    "[syncd] Not delivered: “Bring the receipt, please.” (the service refused it)",
+]
+"""By syncd: to the contact, and to the author."""
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +79,7 @@ def test_json_is_one_document_with_steps_and_mapping(folder: Path) -> None:
     assert set(told) == {"steps", "mapping"}
     assert [step["id"] for step in told["steps"]] == STEPS
     assert all(set(step) == {"id", "what", "result"} and step["result"]["ok"] for step in told["steps"])
+    _check_now(told["steps"])
     _check_mapping(told["mapping"])
 
 
@@ -78,15 +87,42 @@ def _check_mapping(rows: list[dict[str, Any]]) -> None:
     messages: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         messages.setdefault(row["message"], []).append(row)
-    assert len(messages) == 8
-    for copies in messages.values():
+        assert (row["extension"] is None) == (row["sessionid"] is None)
+    said = [copies for copies in messages.values() if any(row["origin"] for row in copies)]
+    added = [copies for copies in messages.values() if copies not in said]
+    assert len(said) == SAID
+    for copies in said:
         assert sum(row["origin"] for row in copies) == 1
-        assert sorted(row["extension"] or "" for row in copies) == ["", "9003", "9004"]
-        assert all((row["extension"] is None) == (row["sessionid"] is None) for row in copies)
+        # One copy each for the channel and the users; the picture and its words are two in a chat.
+        assert sorted(row["extension"] or "" for row in copies if row["part"] == 0) == ["", "9003", "9004"]
+    assert [row["text"] for copies in said for row in copies if row["part"]] == [
+        "Is it the one with the sun? [image]"
+    ] * 2
+    assert [[(row["text"], row["extension"]) for row in copies] for copies in added] == [
+        [(ADDED[0], None)],
+        [(ADDED[1], "9003")],
+    ]
     # Unique as the table promises, and one chat has two sessions: the one that was closed and its successor.
-    assert len({(row["account"], row["messageid"], row["part"]) for row in rows}) == len(rows) == 24
+    assert len({(row["account"], row["messageid"], row["part"]) for row in rows}) == len(rows) == 3 * SAID + 2 + 2
     sessions = {row["sessionid"] for row in rows if row["extension"] == "9003" and row["link"] == "support-sms"}
     assert len(sessions) == 2
+    statuses = {row["text"]: row["status"] for row in rows if row["extension"] is None and not row["origin"]}
+    assert statuses["We are here until 19:00."] == "read"
+    assert statuses["Bring the receipt, please."] == "failed"
+
+
+def _check_now(steps: list[dict[str, Any]]) -> None:
+    """What stands in the chats and on the phones after the steps about more than words."""
+    now = {step["id"]: step["result"]["now"] for step in steps}
+    picture, voice = "customer: [image.png, 576 bytes]", "customer: [voice.ogg, 127 bytes]"
+    assert now["picture"] == {"9003's chat": picture, "9004's chat": picture}
+    assert now["voice"] == {"9003's chat": voice, "9004's chat": voice}
+    assert now["read"] == {"9004's chat": "“We are here until 18:00.” is ticked as read"}
+    assert now["edit"] == {
+        "9003's chat": "9004: “We are here until 19:00.” (edited)",
+        "WhatsApp": f"+852 5123 4567 got “{ADDED[0]}”",
+    }
+    assert now["failed"] == {"9003's chat": ADDED[1], "9004's chat": "9003: “Bring the receipt, please.”"}
 
 
 def test_a_failure_is_told_with_the_step_and_the_log(folder: Path) -> None:
@@ -159,12 +195,15 @@ def _shell(command: str) -> str:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30).stdout
 
 
-def test_the_daemon_does_not_outlive_a_demo_that_was_killed(folder: Path) -> None:
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_daemon_does_not_outlive_a_demo_that_was_broken_off(folder: Path, way: signal.Signals) -> None:
+    """Ctrl-C in the middle of the story ends it in order: its own exit code, nothing left, no word of failure."""
     process = subprocess.Popen(
         [sys.executable, "-m", "syncd", "demo", "--once"],
         cwd=folder,
         env=_environment(folder) | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
@@ -173,13 +212,15 @@ def test_the_daemon_does_not_outlive_a_demo_that_was_killed(folder: Path) -> Non
         if found := re.search(r"is ready on .* \(process (\d+)\)", line):
             daemon = int(found[1])
             break
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    process.send_signal(way)
+    _, errors = process.communicate(timeout=LONGEST)
     deadline = time.monotonic() + LONGEST
     while Path(f"/proc/{daemon}").exists() and _state(daemon) != "Z":
         assert time.monotonic() < deadline, "the daemon is still there"
         time.sleep(0.05)
+    if way is not signal.SIGKILL:
+        assert (process.returncode, errors) == (130, "")
+        assert list((folder / "temporary").iterdir()) == []
 
 
 def _state(process: int) -> str:

@@ -13,8 +13,6 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from syncd.config import NOT_YET_IN_FORCE
-from syncd.config.advisories import matches
 from syncd.config.assembly import SECTIONS, Assembly
 from syncd.config.checking import keys_of
 from syncd.config.plugins import Plugins
@@ -173,13 +171,6 @@ def _filled(place: Place) -> dict[str, Any]:
 def test_the_mistake_is_one_and_said_so(heading: str, row: Row) -> None:
     value = tomllib.loads(f"value = {row.mistake.strip('`')}")["value"]
     assert row.said in _problems(PLACES[heading], row.key, value)
-
-
-def test_what_is_not_in_force_is_marked() -> None:
-    for heading, row in ROWS:
-        loc = tuple("NAME" if step in ("office", "bird", "islash") else step for step in PLACES[heading].loc)
-        idle = any(matches(pattern, (*loc, row.key)) for pattern in NOT_YET_IN_FORCE)
-        assert row.meaning.startswith("**Not in force yet.**") == idle, f"{heading} {row.key}"
 
 
 def test_the_advised_rates_are_the_platforms() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from syncd.engine.dispatch import Dispatcher
 from syncd.engine.ledger import Ledger
-from syncd.engine.platform import Door, Finding, HookRequest, Page, RawEvent
+from syncd.engine.platform import Door, Finding, HookRequest, Minimal, Page, RawEvent
 from syncd.engine.receive import Receiver
 from syncd.engine.sender import Sender
 from syncd.model.clock import Ids, utc_now
@@ -26,7 +26,7 @@ from tests.model.samples import TOPOLOGY
 Answer = Sent | Exception | Callable[[Outgoing], Awaitable[Sent]]
 
 
-class FakePlatform:
+class FakePlatform(Minimal):
     """A platform in memory. Its events are facts under a name; its answers are queued, else everything is taken."""
 
     def __init__(self, name: str) -> None:
@@ -155,7 +155,9 @@ def stage(
     ids = Ids(clock)
     ledger = Ledger(store, topology, owner=owner, clock=clock, ids=ids)
     dispatcher = Dispatcher(ledger, topology)
-    receiver = Receiver(store, topology, made, clock=clock, ids=ids, hand_on=dispatcher.hand_on)
+    receiver = Receiver(
+        store, topology, made, clock=clock, ids=ids, hand_on=dispatcher.hand_on, event_waits=dispatcher.event_waits
+    )
     senders = {
         name: Sender(
             name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from syncd import metrics
 from syncd.engine.receive import Move
-from syncd.model.facts import CopyStatus, Fact
+from syncd.model.facts import CopyStatus, Fact, StatusSeen
 from syncd.model.sending import Sent
 from syncd.model.topology import Topology
 from syncd.model.work import CHANNEL, lane_id
@@ -50,6 +52,20 @@ async def test_a_taken_event_is_committed_with_all_that_it_means(database: Datab
     ]
     assert await database.rows(delivery, "target", "state") == [("desk:9003", "ready"), ("desk:9004", "ready")]
     assert await database.rows(mapping, "account", "messageid", "contact") == [("bird", "c1", CONTACT)]
+
+
+async def test_what_a_poll_found_first_counts_as_a_late_webhook(there: Stage) -> None:
+    def late() -> float:
+        return metrics.registry.get_sample_value("syncd_webhook_late_seconds_count", {"account": "bird"}) or 0.0
+
+    one, other = (there.platforms["bird"].event(f"k{number}", contact_said(f"c{number}")) for number in (1, 2))
+    before = late()
+    await there.receiver.take("bird", [one], "poll")
+    await there.receiver.take("bird", [other], "webhook")
+    assert late() == before
+    for _ in range(2):
+        await there.receiver.take("bird", [one, other], "webhook")
+    assert late() == before + 1
 
 
 async def test_copies_of_an_event_make_one_message(database: Database, there: Stage) -> None:
@@ -146,7 +162,7 @@ async def test_what_is_not_committed_is_told_and_nothing_is_handed_on(
         made = stage(store)
 
         def away(conn: Any, *_: Any) -> Any:
-            raise OperationalError("BEGIN", {}, Exception("database is locked"))
+            raise OperationalError("BEGIN", {}, sqlite3.OperationalError("database is locked"))
 
         monkeypatch.setattr(cursors, "move", away)
         page = [made.platforms["bird"].event("k1", contact_said("c1"))]
@@ -262,7 +278,7 @@ async def test_poison_that_waited_fails_alone(database: Database, there: Stage) 
     await database.run(settle)
     await there.receiver.look_at_all_waiting()
     assert [state for _, state in await outcomes(database)] == ["done", "done", "failed", "done"]
-    assert ("failed", "AttributeError in the translation") in await database.rows(event, "state", "reason")
+    assert ("failed", "TypeError in the translation") in await database.rows(event, "state", "reason")
     assert sorted(body for (body,) in await database.rows(message, "body")) == [b"after it", b"asked", b"maybe an echo"]
 
 
@@ -354,6 +370,19 @@ async def test_the_echo_of_a_copy_without_an_id_is_not_said_again(database: Data
     )
     await made.quiet()
     assert made.platforms["bird"].texts == []
+
+
+async def test_a_status_on_a_channel_names_a_copy_without_an_id(database: Database, store: Store) -> None:
+    """G3: and it is no word on an older send whose answer was lost."""
+    made = stage(store, Topology((link("whatsapp", "islash", "9003", failure_notice=False),)))
+    made.platforms["islash"].answers = [Sent(None)]
+    await made.tell("office", user_said("u1", "hello", sessionid=None))
+    await made.quiet()
+    news = StatusSeen(CopyStatus.DELIVERED, "wamid.1", end="whatsapp-channel", recipient=CONTACT[1:])
+    assert (await made.tell("islash", news)).state == "done"
+    rows = await database.rows(mapping, "account", "messageid", "status")
+    assert ("islash", "wamid.1", "delivered") in rows
+    assert len(rows) == 2
 
 
 @pytest.mark.parametrize("copies", [1, 2])

@@ -190,7 +190,7 @@ async def test_an_answer_recorded_while_its_echo_is_translated_elsewhere_makes_n
             answer.set()
             await first.quiet()
 
-        def meanwhile(conn: Any, lane_ids: Any) -> set[str]:
+        def meanwhile(conn: Any, lane_ids: Any) -> dict[str, str]:
             await_only(recorded())
             return in_flight(conn, lane_ids)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from tests.engine.stage import FakePlatform, Stage, running, stage
 from tests.model.samples import CONTACT, TOPOLOGY, channel_said, contact_said, link, user_said
 from tests.store.databases import Database
 
-ONE_USER = Topology((link("sms", "bird", "9003"),))
+ONE_USER = Topology((link("sms", "bird", "9003", failure_notice=False),))
 """What the user says goes to the channel only."""
 
 
@@ -372,6 +373,8 @@ async def test_a_defect_of_a_platform_takes_no_lane_with_it(database: Database, 
 class Quiet:
     """A ledger with nothing to claim."""
 
+    shared = False
+
     def __init__(self) -> None:
         self.claimed: list[str] = []
 
@@ -398,7 +401,7 @@ class Yard:
             self.sender.add(name)
         self.then = self.now = ()
 
-    def look_again(self, conversation_id: str) -> None: ...
+    def send_settled(self, conversation_id: str, *, event_waits: bool) -> None: ...
 
     def hurry(self, account: str) -> None: ...
 
@@ -496,10 +499,8 @@ async def test_an_opening_that_is_refused_for_good_ends_the_delivery(
     office = there.platforms["office"]
     office.opening_answers = [error] * 50
     await there.tell("bird", contact_said("c1", "first"))
-    await asyncio.sleep(0.3)
-    asked = len(office.openings)
-    await there.dispatcher.drain()
-    assert asked == 1
+    await there.quiet()
+    assert len(office.openings) == 1
     assert [state for state, _, _ in await states(database)] == ["dead"]
 
 
@@ -577,7 +578,9 @@ async def test_the_sweep_finds_what_memory_does_not_know(store: Store) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_the_gate_keeps_the_rate_and_the_order() -> None:
+@pytest.mark.parametrize("lag", [0.0, 0.05])
+async def test_the_gate_keeps_the_rate_and_the_order(lag: float) -> None:
+    """Also while the process is so busy that several could pass at once."""
     gate = Gate(50.0)
     loop = asyncio.get_running_loop()
     passed: list[int] = []
@@ -586,10 +589,15 @@ async def test_the_gate_keeps_the_rate_and_the_order() -> None:
         await gate.passed()
         passed.append(number)
 
+    async def be_busy() -> None:
+        while len(passed) < 75:
+            time.sleep(lag)
+            await asyncio.sleep(0.01)
+
     began = loop.time()
-    await asyncio.gather(*(pass_(number) for number in range(75)))
+    await asyncio.gather(be_busy(), *(pass_(number) for number in range(75)))
     # A burst of one second's worth, then one every fiftieth of a second.
-    assert 0.4 <= loop.time() - began <= 1.5
+    assert loop.time() - began >= 0.4
     assert passed == sorted(passed)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from syncd.model.decide import Incoming, Outcome, decide
+from syncd.model.decide import decide
 from syncd.model.facts import ChannelSaid, ContactForm, ContactSaid, CopyStatus, Fact, StatusSeen, UserSaid
-from syncd.model.picture import Copy, Nameless, Pending, Picture, Session
+from syncd.model.outcome import Incoming, Outcome
+from syncd.model.picture import Picture
+from syncd.model.records import Copy, Nameless, Pending, Session
 from syncd.model.sending import Author
 from syncd.model.topology import ChannelEnd, DeskEnd, Link, Topology
 from syncd.model.work import Chat, lane_id
@@ -24,7 +26,7 @@ def link(name: str, account: str, *users: str, position: int = 0, **changes: Any
     settings: dict[str, Any] = {
         "region": "GB",
         "on_unknown": "hold",
-        "max_age": timedelta(hours=12),
+        "max_age": timedelta(days=36_500),
         "edits": "note",
         "failure_notice": True,
     }

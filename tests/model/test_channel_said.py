@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from syncd.model.decide import NEWS_WITHIN
 from syncd.model.facts import CopyStatus, StatusSeen
-from syncd.model.picture import Pending, Picture
+from syncd.model.picture import Picture
+from syncd.model.records import Copy, Nameless, Pending
 from syncd.model.sending import Author
+from syncd.model.statuses import NEWS_WITHIN
 from syncd.model.work import CHANNEL, desk_target
 from tests.model.samples import (
     CONTACT,
@@ -139,13 +140,14 @@ def test_a_contacts_message_may_be_deleted_and_then_nothing_raises_it() -> None:
 
 def test_a_status_of_an_unknown_message_says_so() -> None:
     outcome = tell(picture(), status_seen(CopyStatus.DELIVERED, "never seen"))
-    assert (outcome.state, outcome.reason) == ("ignored", "delivered of a message that is not known")
+    assert (outcome.state, outcome.reason) == ("parked", "delivered of a message that is not known")
+    assert outcome.parked_for == "never seen"
 
 
 def test_a_status_of_another_account_is_of_another_message() -> None:
     there = picture()
     tell(there, channel_said("a1"))
-    assert tell(there, status_seen(CopyStatus.READ, "a1"), account="islash").state == "ignored"
+    assert tell(there, status_seen(CopyStatus.READ, "a1"), account="islash").state == "parked"
 
 
 def test_a_status_names_a_nameless_copy() -> None:
@@ -174,7 +176,7 @@ def test_of_two_nameless_copies_a_status_names_none() -> None:
     copies = [nameless(there, "message-1"), nameless(there, "message-2", text="another")]
     for messageid in ("m1", "m2", "m3"):
         outcome = tell(there, status_seen(CopyStatus.DELIVERED, messageid, sessionid="s1"), account="office")
-        assert (outcome.state, outcome.reason) == ("ignored", "delivered of a message that is not known")
+        assert (outcome.state, outcome.reason) == ("parked", "delivered of a message that is not known")
     assert [copy.messageid for copy in copies] == [None, None]
     assert [copy.status for copy in copies] == [CopyStatus.SENT] * 2
     assert not there.named_copies and not there.copies and not there.changed_copies
@@ -253,7 +255,7 @@ def test_of_two_doubts_none_is_guessed() -> None:
 def test_news_that_names_another_contact_or_none_settles_nothing(changes: dict[str, Any]) -> None:
     there = picture()
     in_doubt(there)
-    assert tell(there, news(**changes)).state == "ignored"
+    assert tell(there, news(**changes)).state == "parked"
     assert not there.settled
 
 
@@ -261,7 +263,7 @@ def test_news_long_after_a_doubt_settles_nothing() -> None:
     there = picture()
     doubt = in_doubt(there, ago=timedelta(hours=1))
     there.in_flight.discard(doubt.lane_id)
-    assert tell(there, news()).state == "ignored"
+    assert tell(there, news()).state == "parked"
     assert not there.settled
 
 
@@ -269,3 +271,46 @@ def test_news_waits_while_the_send_that_it_may_speak_of_is_in_flight() -> None:
     there = picture()
     there.in_flight.add(pending(there, CHANNEL).lane_id)
     assert tell(there, news()).reason == "may speak of a send in flight"
+
+
+def test_news_may_be_of_a_later_send_that_has_no_answer_yet() -> None:
+    there = picture()
+    doubt = in_doubt(there)
+    there.sending.add(doubt.lane_id)
+    assert tell(there, news()).reason == "may speak of a send in flight"
+    assert not there.settled
+    there.sending.clear()
+    there.waiting.clear()
+    tell(there, news())
+    assert there.settled == [doubt]
+
+
+def taken_without_a_name(there: Picture, ago: timedelta = timedelta(seconds=5)) -> Nameless:
+    """A copy on the channel that was taken without being named."""
+    copy = Copy("message-9", "sms", "bird", CONTACT, None, None, None, "out", False, CopyStatus.SENT)
+    one = Nameless(copy, "text", NOW - ago)
+    there.nameless_on_channel.setdefault(("sms", CONTACT), []).append(one)
+    return one
+
+
+def test_news_names_the_one_copy_on_the_channel_that_lacks_its_id() -> None:
+    """G3: a platform that takes a message without naming it tells its id with the first status."""
+    there = picture()
+    one = taken_without_a_name(there)
+    outcome = tell(there, news("a7"))
+    assert (outcome.state, outcome.reason) == ("done", "delivered of message message-9, whose id was not told")
+    assert (one.copy.messageid, one.copy.status) == ("a7", CopyStatus.DELIVERED)
+    assert there.named_copies == [one.copy]
+
+
+def test_news_is_not_guessed_to_be_of_a_doubt_or_of_a_copy_without_an_id() -> None:
+    """G3: never a silent guess between the two."""
+    there = picture()
+    doubt = in_doubt(there)
+    one = taken_without_a_name(there)
+    assert tell(there, news()).state != "done"
+    there.in_flight.discard(doubt.lane_id)
+    there.waiting.clear()
+    assert tell(there, news()).state == "parked"
+    assert not there.settled
+    assert one.copy.messageid is None

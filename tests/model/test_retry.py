@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.model.retry import LONGEST_WAIT, Verdict, backoff, class_of, verdict
-from syncd.model.sending import AuthFailed, Gone, MaybeSent, NotSent, RateLimited, Rejected, SendError, Sent
+from syncd.model.retry import (
+    GIVE_UP_AFTER,
+    LONGEST_WAIT,
+    MOST_ATTEMPTS,
+    Verdict,
+    backoff,
+    class_of,
+    too_old,
+    verdict,
+)
+from syncd.model.sending import (
+    AuthFailed,
+    EndRefused,
+    Gone,
+    MaybeSent,
+    NotSent,
+    RateLimited,
+    Rejected,
+    SendError,
+    Sent,
+)
 
 
-def judge(result: Sent | SendError, attempts: int = 1) -> Verdict:
-    return verdict(result, attempts=attempts, draw=lambda: 0.5)
+def judge(result: Sent | SendError, attempts: int = 1, waited: timedelta = timedelta()) -> Verdict:
+    return verdict(result, attempts=attempts, waited=waited, draw=lambda: 0.5)
 
 
 def test_sent_settles_the_delivery() -> None:
@@ -23,12 +44,37 @@ def test_a_verdict_of_the_platform_is_final_and_lets_the_lane_go_on(error: SendE
     assert judge(error) == Verdict("dead", False, None, error.reason)
 
 
-@pytest.mark.parametrize("attempts", [1, 5, 1000])
-def test_not_sent_is_tried_again_for_ever(attempts: int) -> None:
-    judged = judge(NotSent("refused"), attempts)
+@pytest.mark.parametrize(
+    ("attempts", "waited"),
+    [(1, timedelta()), (1000, GIVE_UP_AFTER - timedelta(seconds=1)), (MOST_ATTEMPTS - 1, 10 * GIVE_UP_AFTER)],
+)
+def test_not_sent_is_tried_again_until_both_attempts_and_hours_are_enough(attempts: int, waited: timedelta) -> None:
+    """G3: neither a burst of quick failures nor a long pause alone gives a message up."""
+    judged = judge(NotSent("refused"), attempts, waited)
     assert (judged.state, judged.open, judged.counts, judged.why) == ("ready", True, True, "refused")
     assert judged.wait is not None
     assert 0 < judged.wait <= LONGEST_WAIT
+
+
+def test_not_sent_is_given_up_after_enough_attempts_and_hours() -> None:
+    judged = judge(NotSent("refused"), MOST_ATTEMPTS, GIVE_UP_AFTER)
+    assert (judged.state, judged.open) == ("dead", False)
+    assert judged.why == f"given up after {MOST_ATTEMPTS} tries in 48 hours: refused"
+
+
+def test_a_message_is_sent_until_it_is_too_old() -> None:
+    now = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    assert too_old(now - timedelta(hours=12), now, timedelta(hours=12)) is None
+    assert too_old(now + timedelta(hours=1), now, timedelta(hours=12)) is None
+    judged = too_old(now - timedelta(hours=12, seconds=1), now, timedelta(hours=12))
+    assert judged == Verdict("dead", False, None, "older than max_age: said 2026-05-03 23:59 UTC")
+
+
+def test_a_refused_end_waits_and_costs_no_attempt() -> None:
+    """G10: a wrong session key of one link is no reason to pause the account."""
+    judged = judge(EndRefused("wrong session"), attempts=MOST_ATTEMPTS, waited=10 * GIVE_UP_AFTER)
+    assert (judged.state, judged.open, judged.counts) == ("ready", True, False)
+    assert judged.wait == 60.0
 
 
 def test_not_sent_with_a_cap_is_tried_so_often() -> None:
@@ -87,6 +133,7 @@ def test_the_ceiling_of_the_wait_doubles() -> None:
         (RateLimited(""), "rate_limited"),
         (Rejected(""), "rejected"),
         (AuthFailed(""), "auth_failed"),
+        (EndRefused(""), "end_refused"),
         (Gone(""), "gone"),
         (MaybeSent(""), "maybe_sent"),
     ],

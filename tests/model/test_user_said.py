@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from syncd.model.decide import NEWS_WITHIN
 from syncd.model.facts import ContactForm, CopyStatus
-from syncd.model.picture import Copy, Picture
+from syncd.model.picture import Picture
+from syncd.model.records import Copy
 from syncd.model.sending import Author
+from syncd.model.statuses import NEWS_WITHIN
 from syncd.model.work import CHANNEL, desk_target, lane_id
 from tests.model.samples import (
     CONTACT,
@@ -194,6 +195,16 @@ def test_one_send_whose_answer_was_lost_is_recognised_by_its_echo(text: str, dou
     assert there.settled == (made if state == "done" else [])
     assert [copy.messageid for copy in there.new_copies] == (["m1"] if state == "done" else [])
     assert not there.new_messages
+
+
+def test_an_echo_may_be_of_a_later_send_that_has_no_answer_yet() -> None:
+    there = picture()
+    doubt = pending(there, desk_target("9003"), state="unknown", sessionid="s1")
+    there.doubts[doubt.lane_id] = [doubt]
+    there.in_flight.add(doubt.lane_id)
+    there.sending.add(doubt.lane_id)
+    assert tell(there, user_said("m1", "hello")).state == "waiting"
+    assert not there.settled
 
 
 def test_the_one_nameless_copy_of_its_session_with_its_text_is_what_it_echoes() -> None:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from syncd.engine.platform import Platform, Plugin, RawEvent, Refused
-from syncd.model.facts import ChannelSaid, ContactSaid, StatusSeen, Uninteresting, UserSaid
+from syncd.model.facts import ChannelSaid, ContactSaid, StatusSeen, Uninteresting, UserDeleted, UserEdited, UserSaid
 from syncd.model.sending import AuthFailed, MaybeSent, NotSent, RateLimited, Rejected, SendError
 from syncd.platforms.http import Http, client_session
 from syncd.simulators.base import Fault, Simulator
 from tests.platforms.contract import TEXT, Subject
 
 ENTRIES = {entry.name: entry for entry in entry_points(group="syncd.platforms")}
-FACTS = ContactSaid | UserSaid | ChannelSaid | StatusSeen | Uninteresting
+FACTS = ContactSaid | UserSaid | UserEdited | UserDeleted | ChannelSaid | StatusSeen | Uninteresting
 SAID = ContactSaid | UserSaid | ChannelSaid
 
 

@@ -60,10 +60,11 @@ def asks(world: World) -> list[Ask]:
         "/livez",
         "/readyz",
         "/metrics",
-        "/media/none/file.jpg",
     ]
+    file = "/media/none/file.jpg"
     return [
         *(Ask(404, method, path, right) for path in nowhere for method in METHODS),
+        *(Ask(404 if method in ("GET", "HEAD") else 405, method, file, right) for method in METHODS),
         *(Ask(405, method, path) for path in (OFFICE, ISLASH, BIRD) for method in ("PUT", "PATCH", "DELETE")),
         *(Ask(200, method, path) for path in (OFFICE, ISLASH, BIRD) for method in ("GET", "HEAD")),
         *(Ask(400, "POST", OFFICE, body) for body in (b"", b"{", b"\xff\xfe", b"[1]", b"null", b"NaN", b"[" * 5000)),

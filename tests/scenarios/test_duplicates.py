@@ -20,7 +20,7 @@ async def test_webhooks_that_come_many_times(world: World) -> None:
     session = world.ring.desk.sessions[again.sessionid]
     for _ in range(2):
         world.bird.tell_again(on_bird)
-        world.ring.emit(world.ring.hook("message", world.ring._told(again, session)), copies=3)
+        world.ring.emit(world.ring.hook("message", world.ring.told(again, session)), copies=3)
         await world.check()
         await world.bridge.restart_after_kill()
     await world.check()
@@ -44,7 +44,7 @@ async def test_webhook_and_poll_tell_the_same(world: World) -> None:
     """G2: a message that a poll and webhooks tell, before and after each other, weeks old by its time, is one."""
     world.bird.hook_url = f"{world.bridge.url}/hooks/birdpoll"
     world.bird.public_hook_url = f"{PUBLIC_URL}/hooks/birdpoll"
-    await world.start(Settings(poll_interval="100ms"))
+    await world.start(Settings(poll_interval="100ms", keys_of={POLLED: {"max_age": "90d"}}))
     await until(lambda: world.database.value("SELECT count(*) FROM cursor WHERE value <> ''"), "the first poll")
     told = []
     for number in range(6):

@@ -44,7 +44,7 @@ async def test_echoes_after_a_restart(world: World) -> None:
     for message in world.ring.desk.messages.values():
         if message.by_api:
             session = world.ring.desk.sessions[message.sessionid]
-            world.ring.emit(world.ring.hook("message", world.ring._told(message, session)))
+            world.ring.emit(world.ring.hook("message", world.ring.told(message, session)))
     for sent in world.bird.sent("cb4b1ebc-34e6-5a7a-a375-f6f2f131d88f", "+447700900001"):
         world.bird.tell_again(sent["id"])
     await world.check()

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.scenarios.operating import excused
 from tests.support.history import Lane
 from tests.support.settings import SMS, WHATSAPP
 from tests.support.world import World
@@ -57,10 +58,14 @@ async def test_killed_again_and_again(world: World) -> None:
     await world.bridge.start()
     await world.quiet(seconds=60)
     await excuse_doubts(world)
-    found = world.faults()
+    told = excused(world)
+    assert len(set(told)) == len(told), "users are told once"
+    found = [fault for fault in world.faults() if fault not in told]
     assert not found, f"{len(found)} faults:\n" + "\n".join(map(str, found[:20]))
     states = Counter(row["state"] for row in await world.deliveries())
     assert set(states) <= {"sent", "unknown"}
+    doubts = await world.deliveries("d.state = 'unknown' AND d.target = 'channel'")
+    assert len(told) == len(doubts), "of each doubt on a channel"
     assert states["unknown"] <= (KILLS + 1) * len(CONTACTS) * 3, "no more than one a lane and kill"
 
 

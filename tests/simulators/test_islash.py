@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from syncd.simulators.islash import ISlashSimulator
 from syncd.simulators.islash_shapes import PAGE, SHAPES
+from tests.support.files import JPEG, PDF
 
 WHATSAPP = "key-whatsapp"
 MESSENGER = "key-messenger"
@@ -157,6 +159,91 @@ async def test_messenger(simulator: ISlashSimulator, client: aiohttp.ClientSessi
         await simulator.hooks_taken()
     delivered, read = (body["entry"][0]["messaging"][0] for body in ears.heard()[1:])
     assert delivered["delivery"]["mids"] == [sid] and "mids" not in read["read"]
+
+
+async def test_messenger_may_name_a_time_only(
+    simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears
+) -> None:
+    _, answer = await send(simulator, client, data=form(session=MESSENGER, identity="5000000000000001"))
+    simulator.status(answer["data"]["message"]["sid"], "delivered", mids=False, at=1692603667.024)
+    await simulator.hooks_taken()
+    (event,) = ears.heard()[0]["entry"][0]["messaging"]
+    assert event["delivery"] == {"watermark": 1692603667024}
+
+
+async def test_an_upload_is_kept_whole(simulator: ISlashSimulator, client: aiohttp.ClientSession) -> None:
+    def uploaded(**fields: str) -> aiohttp.FormData:
+        body = aiohttp.FormData(fields, default_to_multipart=True)
+        body.add_field("file", PDF.content, filename=PDF.name, content_type=PDF.content_type)
+        return body
+
+    named = {"session": WHATSAPP, "identity": CUSTOMER}
+    _, answer = await send(simulator, client, data=uploaded(**named, text="see"))
+    assert (await send(simulator, client, data=uploaded(), params=named))[0] == 200
+    assert (await send(simulator, client, data=uploaded(text="in the body"), params={"session": WHATSAPP}))[0] == 422
+    message = answer["data"]["message"]
+    assert (message["body"], message["media_type"], message["media_filename"]) == ("see", PDF.content_type, PDF.name)
+    first, second = simulator.sent(WHATSAPP, CUSTOMER)
+    assert first.file is not None and first.file == second.file
+    assert (first.text, second.text) == ("see", "")
+    assert (first.file.name, first.file.content_type) == (PDF.name, PDF.content_type)
+    assert (first.file.size, first.file.sha256) == (PDF.size, PDF.sha256)
+    assert PDF.content.decode() not in repr(simulator.calls_of("send")[0])
+
+
+async def fetch(client: aiohttp.ClientSession, url: str, **headers: str) -> tuple[int, bytes]:
+    async with client.get(url, headers=headers) as response:
+        return response.status, await response.read()
+
+
+async def test_a_customer_sends_a_file(simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears) -> None:
+    messageid = simulator.contact_sends(
+        WHATSAPP, CUSTOMER, JPEG.content, caption="look", place="message.url", hashed="base64", quotes="gBGG-1"
+    )
+    await simulator.hooks_taken()
+    (message,) = ears.heard()[0]["messages"]
+    assert (message["id"], message["type"], message["context"]["id"]) == (messageid, "image", "gBGG-1")
+    told = message["image"]
+    assert (told["mime_type"], told["caption"]) == ("image/jpeg", "look")
+    assert b64decode(told["sha256"]).hex() == JPEG.sha256
+    assert message["url"] == simulator.media_url_template.replace("{id}", told["id"])
+    assert await fetch(client, message["url"]) == (200, JPEG.content)
+    media = simulator.media[told["id"]]
+    media.needs_token = True
+    assert (await fetch(client, message["url"], **{"X-USER-TOKEN": "other"}))[0] == 401
+    assert (await fetch(client, message["url"], **{"X-USER-TOKEN": "t"}))[0] == 200
+    media.gone = True
+    assert (await fetch(client, message["url"]))[0] == 404
+    assert (media.fetches, len(simulator.calls_of("media"))) == (2, 4)
+
+
+async def test_a_file_as_the_documentation_shows_it(simulator: ISlashSimulator, ears: Ears) -> None:
+    simulator.contact_sends(WHATSAPP, CUSTOMER, PDF.content, kind="document", name=PDF.name, linked=False)
+    simulator.contact_sends(WHATSAPP, CUSTOMER, PDF.content, linked=False, hashed="wrong")
+    await simulator.hooks_taken()
+    messages = [body["messages"][0] for body in ears.heard()]
+    document, image = sorted(messages, key=lambda message: str(message["type"]))
+    (mediaid, other) = simulator.media
+    assert document["document"] == {
+        "id": mediaid,
+        "mime_type": "image/jpeg",
+        "sha256": PDF.sha256,
+        "filename": PDF.name,
+    }
+    assert (image["image"]["id"], image["image"].keys()) == (other, {"id", "mime_type", "sha256"})
+    assert image["image"]["sha256"] != PDF.sha256
+
+
+async def test_files_on_messenger(simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears) -> None:
+    simulator.contact_sends(MESSENGER, "5000000000000001", PDF.content, kind="file", caption="see", quotes="m_1")
+    await simulator.hooks_taken()
+    simulator.contact_sends(MESSENGER, "5000000000000001", PDF.content, kind="sticker", twin=True)
+    await simulator.hooks_taken()
+    first, second = (body["entry"][0]["messaging"][0]["message"] for body in ears.heard())
+    assert (first["text"], first["reply_to"]) == ("see", {"mid": "m_1"})
+    (file,) = first["attachments"]
+    assert file["type"] == "file" and await fetch(client, file["payload"]["url"]) == (200, PDF.content)
+    assert [file["type"] for file in second["attachments"]] == ["image", "sticker"] and "text" not in second
 
 
 async def test_statuses(simulator: ISlashSimulator, client: aiohttp.ClientSession, ears: Ears) -> None:

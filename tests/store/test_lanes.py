@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from syncd.model.picture import Pending, Picture
+from syncd.model.picture import Picture
+from syncd.model.records import Pending
 from syncd.model.sending import Author
 from syncd.model.work import LaneName
-from syncd.store import lanes
+from syncd.store import duties, lanes
 from syncd.store.lanes import Held, NotHeld
 from syncd.store.schema import delivery, lane
 from tests.model.samples import pending
@@ -254,8 +255,8 @@ async def test_in_flight_are_the_lanes_whose_head_is_not_settled(database: Datab
     await finish(database, await held(database, "one", "c2/channel"), "unknown", wait=0.0)
     await finish(database, await held(database, "one", "c3/channel"), "sent")
     names = [f"c{number}/channel" for number in range(4)]
-    assert await database.run(lanes.in_flight, names) == {"c1/channel", "c2/channel"}
-    assert await database.run(lanes.in_flight, []) == set()
+    assert await database.run(lanes.in_flight, names) == {"c1/channel": "sending", "c2/channel": "unknown"}
+    assert await database.run(lanes.in_flight, []) == {}
 
 
 async def test_settled_by_news_a_delivery_is_not_sent_again(database: Database) -> None:
@@ -280,7 +281,7 @@ async def test_a_lane_does_not_go_on_waiting_for_a_doubt_that_is_settled(databas
 async def test_duties_come_back_whole(database: Database) -> None:
     wanted = [duty(1), duty(2, target="desk:9004")]
     await database.run(put, *wanted)
-    found = await database.run(lanes.duties, [one.delivery_id for one in wanted])
+    found = await database.run(duties.load, [one.delivery_id for one in wanted])
     assert found == {one.delivery_id: one for one in wanted}
     assert found[wanted[0].delivery_id].author is Author.USER
 

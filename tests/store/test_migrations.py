@@ -13,10 +13,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from syncd.store import migrations
 from syncd.store.database import DatabaseError, Location
+from syncd.store.outage import advice
 from syncd.store.schema import metadata
+from syncd.store.units import is_outage
 from tests.store.databases import Database
 
 
@@ -111,6 +114,21 @@ async def test_the_schema_of_a_newer_program_is_refused(database: Database, what
             await database.run(what)  # type: ignore[arg-type]
     finally:
         await database.run(newer, migrations.newest())
+
+
+async def test_a_database_that_cannot_be_written_to_is_found_out_before_anything_starts(database: Database) -> None:
+    """G7: also where there is nothing to upgrade."""
+
+    def read_only(conn: Connection) -> None:
+        sqlite = conn.dialect.name == "sqlite"
+        conn.exec_driver_sql("PRAGMA query_only=ON" if sqlite else "SET TRANSACTION READ ONLY")
+        migrations.prepare(conn, migrate=True)
+
+    await database.run(lambda conn: migrations.prepare(conn, migrate=True))
+    with pytest.raises(DBAPIError, match=r"(?i)read-?only") as caught:
+        await database.run(read_only)
+    assert is_outage(caught.value)
+    assert "read-only" in advice(database.location, caught.value) or "write" in advice(database.location, caught.value)
 
 
 async def test_processes_may_upgrade_at_once(migrated_postgresql: str) -> None:

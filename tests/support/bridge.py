@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import random
@@ -13,13 +12,14 @@ import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import IO, Any, Protocol
 
 import aiohttp
 
+from tests.support.canaries import leaks
 from tests.support.waiting import until
 
+ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
 _PORTS = (12_000, 32_000)
@@ -38,6 +38,32 @@ def free_port() -> int:
             return port
 
 
+class Process(Protocol):
+    """A process as `asyncio.subprocess` has it."""
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, the negative number of the signal that ended it, or None while it runs."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for the end; `returncode`."""
+        ...
+
+    def send_signal(self, signal: int, /) -> None:
+        """Send it a signal."""
+        ...
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        ...
+
+
 class Bridge:
     """`syncd run` on one config; it may be started again and again, on the same ports."""
 
@@ -45,7 +71,9 @@ class Bridge:
         self.config = folder / "config.toml"
         self.log = folder / "daemon.log"
         self.port, self.admin_port = free_port(), free_port()
-        self._process: asyncio.subprocess.Process | None = None
+        self.starts = 0
+        """How many daemons were started so far."""
+        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -58,31 +86,68 @@ class Bridge:
         return f"http://127.0.0.1:{self.admin_port}"
 
     @property
+    def pid(self) -> int:
+        """Number of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Started, and not ended."""
         return self._process is not None and self._process.returncode is None
 
-    async def start(self) -> None:
+    async def start(self, **environment: str) -> None:
         """Start the daemon and wait until it is ready."""
+        await self.spawn(**environment)
+        assert await self.ready_or_ended(), f"the daemon ended by itself\n{self.tail()}"
+
+    async def spawn(self, **environment: str) -> None:
+        """Start the daemon, and leave it to itself."""
         assert not self.running
+        self.starts += 1
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "syncd",
-                "run",
-                "--config",
-                str(self.config),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=Path(__file__).parents[2],
-                env={name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")},
-            )
+            # The config is of this test alone: no variable from outside may override it.
+            inherited = {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
+            self._process = await self.launch(("run", "--config", str(self.config)), log, inherited | environment)
+
+    async def launch(self, arguments: tuple[str, ...], log: IO[bytes], environ: dict[str, str]) -> Process:
+        """A new process of `syncd` that writes all it says into `log`."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "syncd",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env=environ,
+        )
+
+    async def ready_or_ended(self) -> bool:
+        """Wait until the daemon is ready, or has ended by itself; whether it is ready."""
         async with aiohttp.ClientSession() as client:
-            await until(
-                lambda: self._is_ready(client), lambda: f"ready\n{self.tail()}", seconds=READY_SECONDS, gap=0.02
-            )
+
+            async def so() -> bool:
+                return not self.running or await self._is_ready(client)
+
+            await until(so, lambda: f"ready\n{self.tail()}", seconds=READY_SECONDS, gap=0.02)
+        return self.running
+
+    async def ended(self, *, seconds: float = READY_SECONDS) -> int | None:
+        """Wait for an end that the daemon comes to by itself; its exit status, None where it goes on running."""
+        assert self._process is not None
+        try:
+            status = await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            return None
+        self._mend_log()
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal and go on."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit status."""
@@ -99,8 +164,7 @@ class Bridge:
     async def kill(self) -> None:
         """`kill -9`. A log line that it tore apart is taken away."""
         await self.stop(signal.SIGKILL)
-        log = self.log.read_bytes()
-        self.log.write_bytes(log[: log.rfind(b"\n") + 1])
+        self._mend_log()
 
     async def restart_after_kill(self) -> None:
         """`kill -9`, then start."""
@@ -144,20 +208,14 @@ class Bridge:
         return found
 
     def leaks(self, secrets: Iterable[str]) -> list[str]:
-        """Secrets that stand in the log, as they are, quoted for a URL, or in base64."""
-        log = self.log.read_text(errors="replace") if self.log.exists() else ""
-        found = []
-        for secret in secrets:
-            # In base64, the first and last characters depend on what stands around.
-            inner = (base64.b64encode(b" " * n + secret.encode()).decode()[4:-4] for n in range(3))
-            forms = [secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], *inner]
-            if any(form in log for form in forms):
-                found.append(secret)
-        return found
+        """Secrets that stand in the log, in any spelling."""
+        return leaks(self.log.read_bytes(), secrets) if self.log.exists() else []
+
+    def _mend_log(self) -> None:
+        log = self.log.read_bytes()
+        self.log.write_bytes(log[: log.rfind(b"\n") + 1])
 
     async def _is_ready(self, client: aiohttp.ClientSession) -> bool:
-        if not self.running:
-            raise AssertionError(f"the daemon ended by itself\n{self.tail()}")
         try:
             async with client.get(f"{self.admin_url}/readyz") as response:
                 return response.status == 200

@@ -22,6 +22,7 @@ _AGEING = (
     ("lane", "lease_until"),
     ("cursor", "lease_until"),
     ("session", "observed_at"),
+    ("operation", "lease_until"),
 )
 
 Row = dict[str, Any]

@@ -43,6 +43,13 @@ class Settings:
     rate: float = 100_000.0
     server: Table = field(default_factory=dict)
     resend_on_reopen: bool = False
+    api_keys: tuple[str, ...] = (API_KEY,)
+    """Of the desk: the first is what calls carry, any of them may stand in a webhook."""
+    keys_of: dict[str, Table] = field(default_factory=dict)
+    """More keys of a link's table, such as `max_age` and `failure_notice`."""
+    media: Table = field(default_factory=dict)
+    keys_of_account: dict[str, Table] = field(default_factory=dict)
+    """More keys of an account's table."""
 
     def of(self, link: str) -> tuple[str, ...]:
         """The users of a link."""
@@ -66,7 +73,7 @@ def toml(settings: Settings, *, database: str, listen: str, admin: str, urls: di
         "log": {"format": "json", "level": "info"},
         "accounts.office": {
             "platform": "ringotel",
-            "api_key": API_KEY,
+            "api_key": settings.api_keys[0] if len(settings.api_keys) == 1 else list(settings.api_keys),
             "webhook_secret": DESK_HOOK_SECRET,
             "base_url": urls["ringotel"],
             "rate": settings.rate,
@@ -81,6 +88,10 @@ def toml(settings: Settings, *, database: str, listen: str, admin: str, urls: di
             "rate": settings.rate,
         },
     }
+    if settings.media:
+        tables["media"] = settings.media
+    for account, keys in settings.keys_of_account.items():
+        tables[f"accounts.{account}"] |= keys
     channels: dict[str, Table] = {
         SMS: {"account": "bird", "channel": BIRD_CHANNEL},
         POLLED: {"account": "birdpoll", "channel": POLLED_CHANNEL},
@@ -95,7 +106,7 @@ def toml(settings: Settings, *, database: str, listen: str, admin: str, urls: di
             "channel": channels[link],
             "region": "GB",
             "on_unknown": settings.on_unknown,
-        }
+        } | settings.keys_of.get(link, {})
         text += f"[[links]]\n{_lines(table)}\n"
     return text
 

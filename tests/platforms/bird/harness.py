@@ -8,9 +8,11 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from syncd.engine.platform import AccountSetup, EndSetup, HookRequest
+from syncd.model.files import File, FileKind
 from syncd.model.sending import Author, Outgoing
 from syncd.platforms.bird import plugin
 from syncd.platforms.bird.client import Bird
@@ -67,6 +69,26 @@ def outgoing(text: str = "Hello from the bridge", **others: Any) -> Outgoing:
         "author": Author.USER,
     }
     return Outgoing(**fields | others)
+
+
+def file(path: Path, data: bytes, kind: FileKind = FileKind.FILE, **others: Any) -> File:
+    """A file that syncd has, at `path`."""
+    path.write_bytes(data)
+
+    @asynccontextmanager
+    async def lend() -> AsyncIterator[BinaryIO]:
+        with path.open("rb") as lent:
+            yield lent
+
+    fields: dict[str, Any] = {
+        "kind": kind,
+        "name": "plan.pdf",
+        "content_type": "application/pdf",
+        "size": len(data),
+        "link": "https://bridge.example.com/media/t/plan.pdf",
+        "lend": lend,
+    }
+    return File(**fields | others)
 
 
 def signed(body: bytes, *, timestamp: str, url: str = HOOK_URL, key: str = SIGNING_KEY) -> HookRequest:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from syncd.engine.platform import HookRequest, RawEvent, Refused
 from syncd.model.facts import ChannelSaid, ContactSaid, Fact, Uninteresting
-from syncd.platforms.bird.bodies import html_text
+from syncd.platforms.bird.bodies import MOST_FILES, content, html_text
 from tests.platforms.bird.harness import HOOK_URL, NOW, offline, signed
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -66,7 +68,7 @@ def test_payloads_mean_what_their_goldens_say(case: str) -> None:
         {"fact": type(fact).__name__} | {name: _shown(value) for name, value in asdict(fact).items()}
         for fact in offline().parse(event)
     ]
-    found = {"key": key, "end": event.end, "facts": facts}
+    found = json.loads(json.dumps({"key": key, "end": event.end, "facts": facts}))
     golden = FIXTURES / f"{case}.golden.json"
     if os.environ.get("SYNCD_GOLDENS") == "write":
         golden.write_text(json.dumps(found, indent=2) + "\n")
@@ -225,6 +227,62 @@ def test_lone_surrogates_and_nul_survive() -> None:
     (fact,) = offline().parse(event)
     assert isinstance(fact, ContactSaid)
     assert fact.text == "NUL \0 and half \ud83d a pair"
+
+
+def test_a_message_of_very_many_files_is_cut_and_says_so() -> None:
+    """G9: a stranger's mail does not become thousands of deliveries."""
+    attachments = [{"mediaUrl": f"https://media.api.bird.com/{n}"} for n in range(MOST_FILES + 7)]
+    found = content({"type": "text", "text": {"text": "hi", "attachments": attachments}})
+    assert found.text == "hi\n[7 more files]"
+    assert [file.url for file in found.files] == [item["mediaUrl"] for item in attachments[:MOST_FILES]]
+
+
+ODD: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]) | st.just({})
+)
+ITEM = st.fixed_dictionaries(
+    {},
+    optional={
+        "mediaUrl": ODD | st.sampled_from(["https://h/x", "http://h:0/", "//h", "https://[::1", "https://h\ud800/"]),
+        "contentType": ODD | st.sampled_from(["image/webp", "audio/ogg;codecs=opus", "a/b/c", ";", "ＩＭＡＧＥ/png"]),
+        "filename": ODD | st.sampled_from(["a.jpg", "data:,x", "//h/a.png", "a\0b", "\ud83d.ogg"]),
+        "altText": ODD,
+    },
+)
+PART = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": ODD,
+        "html": ODD,
+        "mediaUrl": ODD,
+        "images": ODD | st.lists(ODD | ITEM, max_size=3),
+        "files": ODD | st.lists(ODD | ITEM, max_size=3),
+        "attachments": ODD | st.lists(ODD | ITEM, max_size=3),
+        "coordinates": ODD | st.fixed_dictionaries({"latitude": ODD}),
+        "location": ODD | st.fixed_dictionaries({"label": ODD}),
+    },
+)
+KINDS = st.sampled_from(["text", "html", "image", "file", "gif", "location", "carousel", "list", "section"])
+PLAIN = KINDS.flatmap(lambda kind: st.fixed_dictionaries({"type": st.just(kind), kind: ODD | PART}))
+NESTED = st.recursive(
+    PLAIN,
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.just("section"), "section": st.fixed_dictionaries({"items": st.lists(ODD | inner, max_size=3)})}
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(body=NESTED | ODD)
+def test_bodies_of_any_shape_say_something(body: Any) -> None:
+    """Nothing raises, and nothing is dropped."""
+    found = content(body)
+    assert found.text or found.files
+    for file in found.files:
+        assert file.url is None or file.url.startswith(("https://", "http://"))
+        assert file.name is None or (file.name and "\n" not in file.name)
+        assert file.content_type is None or (file.content_type.isascii() and file.content_type.count("/") == 1)
 
 
 @pytest.mark.parametrize(

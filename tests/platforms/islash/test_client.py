@@ -12,6 +12,7 @@ import pytest
 from syncd.engine.platform import Platform
 from syncd.model.sending import (
     AuthFailed,
+    EndRefused,
     Gone,
     MaybeSent,
     NotSent,
@@ -120,8 +121,8 @@ def meta(code: str, message: str = "") -> str:
         (200, meta("RESP_RATE_LIMIT"), RateLimited),
         (200, meta("RESP_ERROR", "Too many requests"), RateLimited),
         (200, meta("RESP_INVALID_TOKEN"), AuthFailed),
-        (200, meta("RESP_INVALID_SESSION"), AuthFailed),
-        (200, meta("RESP_ERROR", "The session is invalid"), AuthFailed),
+        (200, meta("RESP_INVALID_SESSION"), EndRefused),
+        (200, meta("RESP_ERROR", "The session is invalid"), EndRefused),
         (200, meta("RESP_ERROR", "Failed to send session message"), Rejected),
         (200, meta("RESP_SESSION_WINDOW_CLOSED", "Invalid session"), Rejected),
         (200, meta("RESP_ERROR", "Outside of the 24 hour session window"), Rejected),
@@ -284,7 +285,7 @@ async def test_a_wrong_token_and_a_wrong_session_are_told() -> None:
         with pytest.raises(AuthFailed):
             await platform.send(outgoing())
         simulator.token, simulator.sessions = TOKEN, {"other": "whatsapp"}
-        with pytest.raises(AuthFailed):
+        with pytest.raises(EndRefused):
             await platform.send(outgoing())
         (finding,) = await platform.probe()
         assert not finding.ok and "session" in finding.detail

@@ -50,6 +50,36 @@ def test_unknown_keys_and_styles_are_mistakes() -> None:
 
 
 @pytest.mark.parametrize(
+    "written", ["https://h.example/m/{id}", "http://h.example:81/m?id={id}&s=1", " https://h/{id}.bin "]
+)
+def test_a_template_names_the_id_in_path_or_query(written: str) -> None:
+    assert account(media_url_template=written).media_url_template == written.strip()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "https://h.example/m",
+        "h.example/{id}",
+        "/m/{id}",
+        "ftp://h.example/{id}",
+        "https://{id}.example/m",
+        "https://h.example:{id}/m",
+        "https://{id}.example/{id}",
+        "https://h.example/m#{id}",
+        "https://user:pw@h.example/{id}",
+        "https://h.example/{id}/{ID}",
+        "https://h.example/{id}?t=token-1",
+    ],
+)
+def test_a_template_that_is_none(written: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        account(media_url_template=written)
+    assert "token-1" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("key", "bad"), [("webhook_secret", "Kc8 a/b"), ("webhook_secret", "Kc8%2e?"), ("session", "Kc8\n1")]
 )
 def test_a_secret_that_cannot_be_used_is_refused_without_being_told(key: str, bad: str) -> None:

@@ -41,6 +41,17 @@ async def test_contact_speaks_without_timestamp() -> None:
         assert (shown.id, shown.direction, shown.notified) == (sent.messageid, "incoming", True)
 
 
+async def test_history_of_a_contact_stands_where_it_was_said_and_notifies_nobody() -> None:
+    """Page §4.4: with a `timestamp` it is filed as history."""
+    async with bench() as on:
+        sessionid = await on.opened()
+        await on.platform.send(on.outgoing(sessionid=sessionid, history=True))
+        (call,) = on.desk.calls_of("message")
+        assert call.params["timestamp"] == 1770118887507
+        (shown,) = on.desk.chat("9003", CONTACT)
+        assert (shown.direction, shown.notified, shown.timestamp) == ("incoming", False, 1770118887507)
+
+
 @pytest.mark.parametrize("author", [Author.USER, Author.CHANNEL])
 async def test_our_side_speaks_with_timestamp_in_another_users_session(author: Author) -> None:
     async with bench() as on:

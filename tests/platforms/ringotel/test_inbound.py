@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from syncd.engine.platform import RawEvent, Refused
-from syncd.model.facts import Fact, UserSaid
+from syncd.model.facts import Fact, UserEdited, UserSaid
+from syncd.model.files import Attachment, FileKind
 from syncd.platforms.ringotel import inbound
 
 KEY, OLD_KEY = b"rt-key-1", b"rt-key-0"
@@ -47,7 +48,7 @@ def test_sample_gives_its_golden_facts(path: Path) -> None:
 
 
 def test_every_sample_is_there() -> None:
-    assert len(SAMPLES) >= 35
+    assert len(SAMPLES) >= 45
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -175,12 +176,94 @@ def test_the_2022_variant_is_named_by_what_it_says() -> None:
         assert verified(json.dumps(changed).encode()).key != first.key, member
 
 
-def test_edits_of_one_message_are_told_apart() -> None:
-    def key(content: str) -> str:
-        params = {"messageid": "m", "content": content}
-        return verified(json.dumps({"method": "updated", "params": params, "api_key": "rt-key-1"}).encode()).key
+def updated(content: Any) -> RawEvent:
+    params = {"messageid": "m", "content": content}
+    return verified(json.dumps({"method": "updated", "params": params, "api_key": "rt-key-1"}).encode())
 
-    assert key("a") == key("a") != key("b")
+
+def test_edits_of_one_message_are_told_apart() -> None:
+    assert updated("a").key == updated("a").key != updated("b").key
+
+
+def test_a_text_that_returns_is_another_edit() -> None:
+    """G2: an edit is the same as an equal one only for a while, so that A, B, A ends with A."""
+    assert updated("a").window == inbound.WINDOW
+
+
+def test_a_number_meant_as_text_is_a_text() -> None:
+    assert inbound.parse(updated(5).body) == UserEdited("m", "5")
+
+
+# --- files ---
+
+HOST = "https://files.example"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "content_type", "name"),
+    [
+        (f"{HOST}/abc.jpg", FileKind.IMAGE, "image/jpeg", "abc.jpg"),
+        (f"{HOST}/a/b/ABC.JPG?token=x.pdf", FileKind.IMAGE, "image/jpeg", "ABC.JPG"),
+        (f"{HOST}/x.webp", FileKind.IMAGE, "image/webp", "x.webp"),
+        (f"{HOST}/x.mp3", FileKind.AUDIO, "audio/mpeg", "x.mp3"),
+        (f"{HOST}/x.ogg", FileKind.AUDIO, "audio/ogg", "x.ogg"),
+        (f"{HOST}/x.3gp", FileKind.VIDEO, "video/3gpp", "x.3gp"),
+        (f"{HOST}/x.mp4", FileKind.VIDEO, "video/mp4", "x.mp4"),
+        (f"{HOST}/x.pdf", FileKind.FILE, "application/pdf", "x.pdf"),
+        (f"{HOST}/x.tar.gz", FileKind.FILE, None, "x.tar.gz"),
+        (f"{HOST}/x.unheard", FileKind.FILE, None, "x.unheard"),
+        (f"{HOST}/x", FileKind.FILE, None, "x"),
+        (f"{HOST}/", FileKind.FILE, None, None),
+        (HOST, FileKind.FILE, None, None),
+        (f"{HOST}/dir/..", FileKind.FILE, None, None),
+        (f"{HOST}/%2e%2e%2f%2e%2e%2fetc%2Fpasswd.png", FileKind.IMAGE, "image/png", "passwd.png"),
+        (f"{HOST}/a%5Cb%0d%0a%00%E2%80%AEc.png", FileKind.IMAGE, "image/png", "bc.png"),
+        (f"{HOST}/caf%C3%A9%20%E4%BD%A0.png", FileKind.IMAGE, "image/png", "café 你.png"),
+        (f"{HOST}/%FF.png", FileKind.IMAGE, "image/png", "\ufffd.png"),
+        (f"{HOST}/data:image.png,x.pdf", FileKind.FILE, "application/pdf", "data:image.png,x.pdf"),
+        (f"{HOST}/{'n' * 300}.jpeg", FileKind.IMAGE, "image/jpeg", f"{'n' * 115}.jpeg"),
+        ("HTTP://files.example:8080/x.gif", FileKind.IMAGE, "image/gif", "x.gif"),
+        (f"  {HOST}/x.gif\n", FileKind.IMAGE, "image/gif", "x.gif"),
+    ],
+)
+def test_a_file_is_what_its_address_says(
+    content: str, kind: FileKind, content_type: str | None, name: str | None
+) -> None:
+    fact = said_with(content)
+    assert fact.text == ""
+    assert fact.files == (Attachment(kind, content.strip(), content_type, name),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        None,
+        7,
+        {"url": f"{HOST}/x.jpg"},
+        "x.jpg",
+        "/files/x.jpg",
+        "//files.example/x.jpg",
+        "ftp://files.example/x.jpg",
+        "file:///etc/passwd",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "https://",
+        "https://user:secret@files.example/x.jpg",
+        f"{HOST}/x\ud83d.jpg",
+        f"{HOST}/x\0.jpg",
+        f"{HOST}/{'x' * 9000}",
+        f"see {HOST}/x.jpg",
+    ],
+)
+def test_what_is_no_address_is_still_a_file(content: Any) -> None:
+    """G1: a user's file that cannot be had is told of, not passed over."""
+    fact = said_with(content)
+    assert fact.text == "" and fact.files == (Attachment(FileKind.FILE, None),)
+
+
+def said_with(content: Any) -> UserSaid:
+    params = {"orgid": "1", "from": "502", "to": "2", "messageid": "m", "content": content, "type": 2}
+    return said(json.dumps({"method": "message", "params": params, "api_key": "rt-key-1"}).encode())
 
 
 @pytest.mark.parametrize("huge", ["9" * 5000, "1e999", "[" * 600 + "]" * 600, '"' + "x" * 200 + '"'])
