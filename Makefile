@@ -1,22 +1,27 @@
-# make demo | test | lint | bench: each makes the virtual environment that it needs first.
-# PYTHON chooses the interpreter (3.11 or newer), VENV the place, PYTEST_ARGS what else the tests are told.
+# make demo | test | soak | lint | bench: each makes the virtual environment that it needs first.
+# PYTHON chooses the interpreter (3.11 or newer), VENV the place, PYTEST_ARGS and SOAK_ARGS what else they are told, WORKERS how many tests run at once.
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Most of a scenario is waiting, so a core serves more than one at a time.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(2 * (os.cpu_count() or 1))")
+SOAK_ARGS ?= --seconds 1800 --database both
 BIN := $(VENV)/bin
 
 RUNTIME := $(VENV)/.runtime-stamp
 DEVELOPMENT := $(VENV)/.development-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench venv lock clean
+.PHONY: help demo test soak lint bench docs venv lock clean
 
 help:
 	@echo "make demo    the bridge between three simulated platforms, explained as it happens"
 	@echo "make test    the tests (PostgreSQL: SYNCD_TEST_POSTGRES=postgresql://…)"
+	@echo "make soak    half an hour of people, kills and failures on each database (SOAK_ARGS=\"--seconds 60\")"
 	@echo "make lint    style, types, layers"
 	@echo "make bench   messages a second on this machine"
+	@echo "make docs    the lists of tests in docs/guarantees.md"
 	@echo "make venv    only the virtual environment, with everything for development"
 	@echo "make lock    requirements*.txt anew from pyproject.toml"
 	@echo "make clean   removes the virtual environment and all caches"
@@ -25,7 +30,10 @@ demo: $(RUNTIME)
 	$(BIN)/syncd demo
 
 test: $(DEVELOPMENT)
-	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+soak: $(DEVELOPMENT)
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
@@ -35,6 +43,9 @@ lint: $(DEVELOPMENT)
 
 bench: $(DEVELOPMENT)
 	$(BIN)/python benchmarks/relay.py
+
+docs: $(DEVELOPMENT)
+	$(BIN)/python -m tests.docs.naming
 
 venv: $(DEVELOPMENT)
 
