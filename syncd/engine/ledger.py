@@ -147,7 +147,7 @@ class Ledger:
             return None
         return Chat(link.desk.account, link.desk.key, extension, duty.contact)
 
-    @locks(lambda lane_id: (lane_id,))
+    @locks(lambda lane_id: (lane_id,), by_itself=True)
     @unit("claim")
     def _claim_many(self, conn: Connection, lane_ids: Sequence[str]) -> list[Claim]:
         found, now = lanes.claim(conn, lane_ids, self._owner, LEASE)
@@ -230,6 +230,7 @@ class Ledger:
             return held
         return replace(held, head=replace(held.head, state="ready", attempts=held.head.attempts - 1))
 
+    @locks(lambda opening, _: (opening.duty.lane_id,))
     @unit("session_opened")
     def _opened(self, conn: Connection, opening: ToOpen, sessionid: str) -> None:
         sessions.opened(conn, opening.opening_id, opening.chat, sessionid, Picture(self._ids, self._clock()))

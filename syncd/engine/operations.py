@@ -18,6 +18,7 @@ from syncd.model.topology import Topology
 from syncd.model.work import LaneName, extension_of
 from syncd.store import held, lanes, operations
 from syncd.store.held import HeldDelivery
+from syncd.store.locks import apart
 from syncd.store.writer import Store, StoreUnavailable
 
 log = structlog.get_logger("syncd.operations")
@@ -114,11 +115,13 @@ class Operations:
                 log.warning("operation.refused", **told)
         return [effect.done for effect in effects]
 
+    @apart
     @unit("operate")
     def _ask(self, conn: Connection, asked: Sequence[Asked]) -> list[Effect]:
         operations.add(conn, asked)
         return self._carry_out(conn, asked)
 
+    @apart
     @unit("operate_waiting")
     def _take(self, conn: Connection, limit: int) -> list[Effect]:
         return self._carry_out(conn, operations.take(conn, limit))

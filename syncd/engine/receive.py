@@ -24,6 +24,7 @@ from syncd.model.topology import Topology
 from syncd.model.work import Duty, LaneName
 from syncd.store import cursors, inbox, loading, saving
 from syncd.store.inbox import Arrival, Late
+from syncd.store.locks import apart
 from syncd.store.writer import Side, Store, StoreUnavailable
 
 log = structlog.get_logger("syncd.receive")
@@ -243,6 +244,7 @@ class Receiver:
         for account, seconds in taken.late:
             metrics.webhook_late.labels(account).observe(seconds)
 
+    @apart
     @unit("receive")
     def _take_many(self, conn: Connection, batches: Sequence[Batch]) -> list[Taken]:
         new, late = inbox.store(conn, [arrival for batch in batches for arrival in batch.arrivals])
@@ -273,6 +275,7 @@ class Receiver:
         taken[0] = replace(_taken(picture, outcomes, was_parked), outcomes=taken[0].outcomes, late=tuple(late))
         return taken
 
+    @apart
     @unit("look_again")
     def _look_again(self, conn: Connection, wanted: Sequence[Waiting]) -> list[Taken]:
         conversation_ids = set().union(*(one.conversation_ids for one in wanted))
@@ -288,6 +291,7 @@ class Receiver:
         first = replace(_taken(picture, outcomes, was_parked), outcomes=tuple(outcomes[one.id] for one in incoming))
         return [first, *(Taken(()) for _ in wanted[1:])]
 
+    @apart
     @unit("look_at_parked")
     def _look_at_parked(self, conn: Connection, wanted: Sequence[str | None]) -> list[Taken]:
         only = None if None in wanted else {one for one in wanted if one is not None}
@@ -323,6 +327,7 @@ class Receiver:
         ]
         inbox.add_waiting(conn, told)
 
+    @apart
     @unit("keep_failed")
     def _keep_failed(self, conn: Connection, failed: Sequence[tuple[Batch, str]]) -> list[None]:
         for batch, reason in failed:

@@ -33,6 +33,7 @@ from syncd.model.sending import SendError
 from syncd.model.topology import Link, Topology
 from syncd.model.work import Duty, LaneName, Op, desk_target, extension_of, lane_id
 from syncd.store import comparison, held, loading, operations, said, saving
+from syncd.store.locks import apart, hold
 from syncd.store.writer import Store, StoreUnavailable
 
 log = structlog.get_logger("syncd.resync")
@@ -154,13 +155,14 @@ class Resyncs(LongWork):
         duties, woken = await self._store.write(self._put, link, steps, history)
         self._hand_on(duties, woken)
 
+    @apart
     @unit("resync")
     def _put(
         self, conn: Connection, link: Link, steps: Sequence[Put | Retry], history: bool
     ) -> tuple[list[Duty], list[LaneName]]:
         picture = Picture(self._ids, self._clock())
         loading.load_conversations(conn, picture, {one.conversation for one in steps})
-        held.lock(conn, [one.delivery for one in steps if isinstance(one, Retry)])
+        hold(conn, {lane_id(one.conversation, one.target) for one in steps})
         said.load(conn, picture, (), {one.message for one in steps})
         woken = [
             LaneName(lane_id(one.conversation, one.target), link.name, one.target)

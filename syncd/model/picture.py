@@ -55,6 +55,8 @@ class Picture:
     """Lanes with a send that is not settled."""
     sending: set[str] = field(default_factory=set)
     """Those of them whose send has no answer yet, so that news may speak of it."""
+    speaking: set[str] = field(default_factory=set)
+    """Lanes of those who said something, or of whose copies a status may speak."""
     doubts: dict[str, list[Pending]] = field(default_factory=dict)
     """Sends whose answer was lost, by lane; of lanes that events of this batch may speak of."""
     waiting: set[str] = field(default_factory=set)

@@ -21,7 +21,7 @@ from syncd.model.operation import Done, Kind
 from syncd.store import dialect, media, operations
 from syncd.store.dialect import fetch, is_postgresql
 from syncd.store.inbox import WAITS
-from syncd.store.locks import hold
+from syncd.store.locks import apart, hold
 from syncd.store.schema import attempt, conversation, delivery, event, lane, mapping, message, operation
 from syncd.store.schema import session as sessions
 
@@ -86,6 +86,7 @@ def forgotten(conn: Connection, conversation_ids: Collection[str]) -> dict[str, 
 _CONTACT = (conversation.c.id, conversation.c.contact)
 
 
+@apart
 @unit("forget_thin")
 def thin_out(conn: Connection, operation_id: str, contacts: Collection[str]) -> int:
     """Drop some of what waits behind the first deliveries of the contact's lanes, so that `begin` has little to do."""
@@ -106,6 +107,7 @@ def thin_out(conn: Connection, operation_id: str, contacts: Collection[str]) -> 
     return dropped
 
 
+@apart
 @unit("forget_begin")
 def begin(conn: Connection, operation_id: str, contacts: Collection[str]) -> Progress | None:
     """Make the contact's conversations anonymous, and let nothing more be sent in them; what there is to do then.
@@ -154,6 +156,7 @@ def _stop_lanes(conn: Connection, progress: Progress, ids: Collection[str], now:
     conn.execute(update(lane).where(lane.c.id.in_(lanes)).values(token=lane.c.token + 1, **free))
 
 
+@apart
 @unit("forget_wait")
 def in_flight(conn: Connection, operation_id: str) -> bool:
     """Whether an answer is still to be recorded of what was in flight when it began."""
@@ -170,6 +173,7 @@ def in_flight(conn: Connection, operation_id: str) -> bool:
     return any(conn.execute(one.limit(1)).first() is not None for one in (sending, opening))
 
 
+@apart
 @unit("forget_messages")
 def erase_messages(conn: Connection, operation_id: str, conversation_id: str, after: int) -> int | None:
     """Erase what a conversation's next messages behind place `after` say; the last one's place, None at the end."""
@@ -211,6 +215,7 @@ def _erase_deliveries(conn: Connection, message_ids: Collection[str], now: datet
     return conn.execute(dropped.values(_skipped(now))).rowcount
 
 
+@apart
 @unit("forget_events")
 def erase_events(conn: Connection, operation_id: str, contacts: Collection[str], event_ids: Collection[str]) -> None:
     """Erase the bodies of events that speak of the contact; not of those that a new conversation came of."""
@@ -256,6 +261,7 @@ def events_of(
 _COPY = (mapping.c.account, mapping.c.messageid, mapping.c.contact)
 
 
+@apart
 @unit("forget_rest")
 def erase_rest(
     conn: Connection, operation_id: str, contacts: Collection[str], finder: Finder, subject: str
@@ -286,6 +292,7 @@ def erase_rest(
     return done
 
 
+@apart
 @unit("forget_end")
 def conclude(conn: Connection, done: Done, now: datetime) -> None:
     """Write what became of it."""

@@ -13,6 +13,7 @@ from syncd.failpoints import unit
 from syncd.model.decide import USER
 from syncd.model.outcome import Outcome
 from syncd.store.dialect import fetch, insert_new, update_rows
+from syncd.store.locks import apart
 from syncd.store.schema import desk_user, event, mapping
 
 
@@ -226,6 +227,7 @@ def _found(*columns: Any) -> Select[Any]:
     return select(*columns).where(_PARKED, or_(_MESSAGE_IS_KNOWN, _USER_IS_KNOWN)).order_by(event.c.id)
 
 
+@apart
 @unit("fail_parked")
 def fail_parked(conn: Connection, event_id: str, reason: str) -> None:
     """A parked event cannot be translated: it is kept, and waits no longer."""
@@ -234,6 +236,7 @@ def fail_parked(conn: Connection, event_id: str, reason: str) -> None:
     )
 
 
+@apart
 @unit("give_up_parked")
 def give_up_parked(conn: Connection, before: datetime) -> int:
     """Events whose message did not come, or whose author nobody told of, wait no longer; how many still do."""
@@ -284,6 +287,7 @@ def add_waiting(conn: Connection, arrivals: Sequence[tuple[Arrival, str]]) -> No
             conn.execute(_TAKE_PLACE, {"event_id": one.id})
 
 
+@apart
 @unit("fail_waiting")
 def fail_first_waiting(conn: Connection, conversation_id: str, reason: str) -> None:
     """The first event that waits in this conversation cannot be translated: it is kept, and waits no longer."""

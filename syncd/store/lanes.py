@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exists, select, text, update
+from sqlalchemy import Connection, and_, exists, select, text, update
 
 from syncd.failpoints import unit
 from syncd.model.records import Pending
@@ -15,7 +15,7 @@ from syncd.model.work import Duty, LaneName, Op
 from syncd.store import dialect
 from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, run, update_rows, upsert_rows
 from syncd.store.inbox import WAITS
-from syncd.store.locks import hold, locks
+from syncd.store.locks import apart, hold, locks
 from syncd.store.schema import conversation, delivery, event, lane
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
@@ -189,14 +189,13 @@ def start(conn: Connection, held: Iterable[tuple[Held, str | None]], now: dateti
 
 
 def complete(conn: Connection, completions: Sequence[Completion], owner: str, now: datetime) -> dict[str, LaneAfter]:
-    """Write what became of deliveries, and free their lanes. By delivery: the lane after it.
+    """Write what became of deliveries, and free their lanes, which are locked already. By delivery: the lane after it.
 
     A completion takes while its token is the lane's; after that only the news that it was sent does, for that is the
     truth whoever holds the lane. `now` is for people; waits are measured by the clock of leases.
     """
     wanted = [one.delivery_id for one in completions]
-    found = fetch(conn, _BEFORE, (delivery.c.id,), wanted, where=_ITS_LANE, order=(lane.c.id,), lock=True)
-    before = {row.delivery_id: row for row in found}
+    before = {row.delivery_id: row for row in fetch(conn, _BEFORE, (delivery.c.id,), wanted, where=_ITS_LANE)}
     rows = []
     took: dict[str, bool] = {}
     for one in completions:
@@ -241,7 +240,7 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
     return after
 
 
-@locks(lambda lane_ids, *_: lane_ids)
+@locks(lambda lane_ids, *_: lane_ids, by_itself=True)
 @unit("renew")
 def renew(conn: Connection, lane_ids: Sequence[str], owner: str, lease: timedelta) -> list[str]:
     """Keep the leases of lanes in hand: work on one may take longer than a lease, a stopped process may not keep it.
@@ -262,16 +261,19 @@ def release(conn: Connection, lane_ids: Iterable[str], owner: str) -> None:
 
 
 def settle(conn: Connection, pending: Sequence[Pending], now: datetime, reason: str = "told by the platform") -> None:
-    """Deliveries that a platform proves to be sent, or an operator says are; their lanes wait no longer."""
+    """Deliveries that a platform proves to be sent, or an operator says are; their lanes wait no longer.
+
+    These lanes are locked already.
+    """
     update_rows(
         conn,
         delivery,
         [{"id": one.id, "state": "sent", "open": False, "reason": reason, "updated_at": now} for one in pending],
     )
-    hurry(conn, sorted({one.lane_id for one in pending}))
+    _go_on(conn, {one.lane_id for one in pending})
 
 
-@locks(lambda lane_id, *_: (lane_id,))
+@locks(lambda lane_id, *_: (lane_id,), by_itself=True)
 @unit("postpone")
 def postpone(conn: Connection, lane_id: str, wait: float, why: str, owner: str) -> None:
     """Let a lane wait so many seconds and give its lease back, if it is ours."""
@@ -287,16 +289,19 @@ def postpone(conn: Connection, lane_id: str, wait: float, why: str, owner: str) 
 @unit("hurry")
 def hurry(conn: Connection, lane_ids: Sequence[str]) -> None:
     """Let lanes that wait go on now: whatever kept them is over."""
-    hold(conn, lane_ids)
-    update_rows(conn, lane, [{"id": one, "due_at": None} for one in sorted(lane_ids)])
+    _go_on(conn, lane_ids)
 
 
 def hurry_link(conn: Connection, link: str) -> None:
     """The same for all busy lanes of a link."""
     its = select(conversation.c.id).where(conversation.c.link == link)
-    conn.execute(
-        update(lane).where(lane.c.busy, lane.c.due_at.is_not(None), lane.c.conversation_id.in_(its)).values(due_at=None)
-    )
+    waiting = and_(lane.c.busy, lane.c.due_at.is_not(None), lane.c.conversation_id.in_(its))
+    hold(conn, conn.execute(select(lane.c.id).where(waiting)).scalars())
+    conn.execute(update(lane).where(waiting).values(due_at=None))
+
+
+def _go_on(conn: Connection, lane_ids: Iterable[str]) -> None:
+    update_rows(conn, lane, [{"id": one, "due_at": None} for one in set(lane_ids)])
 
 
 def in_flight(conn: Connection, lane_ids: Iterable[str]) -> dict[str, str]:
@@ -341,10 +346,12 @@ def _seconds(until: datetime, now: datetime) -> float:
     return max(0.0, (until - now).total_seconds())
 
 
+@apart
 @unit("release_all")
 def release_all(conn: Connection, owner: str, but: Collection[str] = ()) -> None:
     """Give every lease of this owner back, but those of some lanes."""
-    its = (lane.c.owner == owner) & lane.c.id.not_in(but)
+    its = and_(lane.c.owner == owner, lane.c.id.not_in(but))
+    hold(conn, conn.execute(select(lane.c.id).where(its)).scalars())
     conn.execute(update(lane).where(its).values(owner=None, lease_until=None))
 
 

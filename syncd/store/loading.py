@@ -104,16 +104,29 @@ def load(conn: Connection, picture: Picture, topology: Topology, incoming: Seque
         for target in targets
     }
     if suspects:
+        picture.speaking |= suspects
         flying = lanes.in_flight(conn, suspects)
         picture.in_flight.update(flying)
         picture.sending.update(lane for lane, state in flying.items() if state == "sending")
         _load_doubts(conn, picture, suspects)
     _load_pending(conn, picture, incoming)
     _load_nameless(conn, picture, incoming, {pair for pair, targets in speakers.items() if CHANNEL in targets})
-    said.load(conn, picture, incoming, {copy.message for copy in spoken_of} | said.in_question(picture, incoming))
+    wanted = {copy.message for copy in spoken_of} | said.in_question(picture, incoming)
+    said.load(conn, picture, incoming, wanted, beside=_lanes_of(picture, topology))
     if is_postgresql(conn):
         # What other processes wrote until the conversations were ours; the sends in flight were looked at before.
         load_copies(conn, picture, incoming)
+
+
+def _lanes_of(picture: Picture, topology: Topology) -> set[str]:
+    """All lanes in which something may have to be put."""
+    return {
+        lane_id(one.id, target)
+        for one in picture.conversations.values()
+        for link in (topology.link(one.link),)
+        if link is not None
+        for target in (CHANNEL, *map(desk_target, link.desk.users))
+    }
 
 
 def load_users(conn: Connection, picture: Picture, incoming: Sequence[Incoming]) -> None:

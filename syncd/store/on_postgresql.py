@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from syncd.failpoints import commits
 from syncd.store.database import Location, async_engine
 from syncd.store.units import (
-    MOST_UNITS,
     Outcome,
     R,
     Side,
@@ -24,6 +23,7 @@ from syncd.store.units import (
     is_blameless,
     is_lost,
     is_outage,
+    next_together,
     reason,
     refused,
     sqlstate,
@@ -77,7 +77,7 @@ class Line:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            units, self._waiting = self._waiting[:MOST_UNITS], self._waiting[MOST_UNITS:]
+            units, self._waiting = next_together(self._waiting)
             began = loop.time()
             outcomes, outage = await self._commit(units)
             if outage is None:

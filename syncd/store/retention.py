@@ -7,12 +7,14 @@ from datetime import datetime
 from sqlalchemy import Connection, exists, select, update
 
 from syncd.failpoints import unit
+from syncd.store.locks import apart
 from syncd.store.schema import delivery, event, message
 
 _HELD = ("waiting", "parked")
 """Events that are still to be understood, and so keep their bodies."""
 
 
+@apart
 @unit("remove_texts")
 def remove_texts(conn: Connection, before: datetime, after: str, limit: int) -> str | None:
     """Remove the texts of messages that came before then and have nothing left to deliver, beginning after an id.
@@ -35,6 +37,7 @@ def remove_texts(conn: Connection, before: datetime, after: str, limit: int) -> 
     return ids[-1]
 
 
+@apart
 @unit("remove_events")
 def remove_events(conn: Connection, before: datetime, after: str, limit: int) -> str | None:
     """The same for raw events; their keys stay, so that a late copy is still known (G2)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
@@ -147,8 +147,18 @@ def _latest(conn: Connection, conversation_id: str, account: str, its: Any) -> l
     return list(conn.execute(found))
 
 
-def load(conn: Connection, picture: Picture, incoming: Sequence[Incoming], ids: Iterable[str]) -> None:
-    """Read these messages; their lanes stand still until the transaction ends, where an event would change them."""
+def load(
+    conn: Connection,
+    picture: Picture,
+    incoming: Sequence[Incoming],
+    ids: Iterable[str],
+    *,
+    beside: Collection[str] = (),
+) -> None:
+    """Read these messages; their lanes stand still until the transaction ends, where an event would change them.
+
+    With them those `beside`, that other events of the batch may put something in.
+    """
     for row in fetch(conn, _SAID, (message.c.id,), set(ids), where=_ITS_CONVERSATION):
         picture.said[row.id] = Said(
             row.id,
@@ -165,7 +175,7 @@ def load(conn: Connection, picture: Picture, incoming: Sequence[Incoming], ids: 
         )
     wanted = set(picture.said)
     if any(isinstance(fact, UserEdited | UserDeleted) for one in incoming for fact in one.facts):
-        hold(conn, {row.lane_id for row in fetch(conn, _ERRAND, (delivery.c.message,), wanted)})
+        hold(conn, {row.lane_id for row in fetch(conn, _ERRAND, (delivery.c.message,), wanted)}.union(beside))
     for row in fetch(conn, _ERRAND, (delivery.c.message,), wanted, order=(delivery.c.id,)):
         errand = Errand(row.id, row.lane_id, row.target, Op(row.op), row.part, row.state)
         picture.said[row.message].errands.append(errand)

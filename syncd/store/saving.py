@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any
 
@@ -9,10 +10,12 @@ from sqlalchemy import Connection, update
 
 from syncd.model.facts import CopyStatus
 from syncd.model.picture import Picture
+from syncd.model.records import Copy
 from syncd.model.text import to_bytes
 from syncd.model.work import Duty, extension_of
 from syncd.store import lanes, media
 from syncd.store.dialect import insert_rows, update_rows
+from syncd.store.locks import hold
 from syncd.store.schema import conversation, delivery, mapping, message, session
 
 WITHDRAWN = "taken back or replaced by its author"
@@ -22,6 +25,7 @@ def save(conn: Connection, picture: Picture) -> None:
     """Write back all that the decisions made, a statement a table."""
     now = picture.now
     _save_conversations(conn, picture)
+    _hold(conn, picture)
     insert_rows(
         conn,
         message,
@@ -47,9 +51,18 @@ def save(conn: Connection, picture: Picture) -> None:
             picture.wanted += media.add(conn, new.id, new.account, new.files, now, picture.new_id)
     lanes.add(conn, picture.duties, now)
     _save_changes(conn, picture)
+    lanes.settle(conn, picture.settled, now)
     save_copies(conn, picture)
     save_sessions(conn, picture)
-    lanes.settle(conn, picture.settled, now)
+
+
+def _hold(conn: Connection, picture: Picture) -> None:
+    """Lock the lanes of all that is written after this; where those of the duties are all, `lanes.add` does so."""
+    wanted = {one.lane_id for one in picture.settled} | {one.lane_id for one in picture.withdrawn}
+    if picture.touched_sessions:
+        wanted |= picture.speaking
+    if wanted:
+        hold(conn, wanted | {duty.lane_id for duty in picture.duties})
 
 
 def _save_changes(conn: Connection, picture: Picture) -> None:
@@ -96,7 +109,7 @@ def _save_conversations(conn: Connection, picture: Picture) -> None:
         if one.is_new:
             row |= {"link": one.link, "contact": one.contact, "created_at": picture.now}
         rows[one.is_new].append(row)
-    insert_rows(conn, conversation, rows[True])
+    insert_rows(conn, conversation, sorted(rows[True], key=lambda row: (row["link"], row["contact"])))
     update_rows(conn, conversation, rows[False])
 
 
@@ -122,7 +135,7 @@ def save_copies(conn: Connection, picture: Picture) -> None:
                 "created_at": now,
                 "updated_at": now,
             }
-            for copy in picture.new_copies
+            for copy in sorted(picture.new_copies, key=_name)
         ],
         skip_known=True,
     )
@@ -138,7 +151,7 @@ def save_copies(conn: Connection, picture: Picture) -> None:
             )
             .values(messageid=copy.messageid, status=copy.status, updated_at=now)
         )
-    for copy in picture.changed_copies.values():
+    for copy in sorted(picture.changed_copies.values(), key=_name):
         conn.execute(
             update(mapping)
             .where(
@@ -146,6 +159,10 @@ def save_copies(conn: Connection, picture: Picture) -> None:
             )
             .values(status=copy.status, updated_at=now)
         )
+
+
+def _name(copy: Copy) -> tuple[str, str, int]:
+    return copy.account, copy.messageid or "", copy.part
 
 
 def mark_deleted(conn: Connection, duty: Duty, now: datetime) -> None:
@@ -164,7 +181,7 @@ def mark_deleted(conn: Connection, duty: Duty, now: datetime) -> None:
 
 def save_sessions(conn: Connection, picture: Picture) -> None:
     """Write the picture's sessions; the superseded first, so that one is current at every moment."""
-    touched = picture.touched_sessions.values()
+    touched = sorted(picture.touched_sessions.values(), key=lambda one: astuple(one.chat))
     for current in (False, True):
         update_rows(
             conn,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from syncd.store.dialect import is_postgresql
-from syncd.store.locks import hold, lanes_of
+from syncd.store.locks import hold, is_apart, lanes_of, locks_by_itself
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
@@ -73,7 +73,24 @@ def call(conn: Connection, items: Sequence[tuple[Callable[..., Any], tuple[Any, 
 
 def functions_of(units: Sequence[Unit]) -> list[Callable[..., Any]]:
     """What runs in a transaction of these units."""
-    return [unit.item[0] if unit.handler is call else unit.handler for unit in units]
+    return [_function(unit) for unit in units]
+
+
+def next_together(waiting: Sequence[Unit]) -> tuple[list[Unit], list[Unit]]:
+    """Of waiting units those that the next transaction may carry out together, the first among them; and the rest."""
+    first = _function(waiting[0])
+    alone = first if is_apart(first) else None
+    taken, left = list[Unit](), list[Unit]()
+    for unit in waiting:
+        function = _function(unit)
+        fits = function == alone if alone is not None else not is_apart(function)
+        (taken if fits and len(taken) < MOST_UNITS else left).append(unit)
+    return taken, left
+
+
+def _function(unit: Unit) -> Callable[..., Any]:
+    function: Callable[..., Any] = unit.item[0] if unit.handler is call else unit.handler
+    return function
 
 
 def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
@@ -93,7 +110,7 @@ def carry_out(conn: Connection, units: Sequence[Unit]) -> list[Any]:
 
 
 def _hold(conn: Connection, units: Sequence[Unit]) -> None:
-    """Lock the units' lanes, where more than one function would, each in its own turn."""
+    """Lock the units' lanes, unless one function does so by itself."""
     if not is_postgresql(conn):
         return
     wanted: dict[Callable[..., Any], set[str]] = {}
@@ -101,7 +118,7 @@ def _hold(conn: Connection, units: Sequence[Unit]) -> None:
         function, args = unit.item if unit.handler is call else (unit.handler, (unit.item,))
         if lane_ids := lanes_of(function, *args):
             wanted.setdefault(function, set()).update(lane_ids)
-    if len(wanted) > 1:
+    if len(wanted) > 1 or not all(map(locks_by_itself, wanted)):
         hold(conn, set().union(*wanted.values()))
 
 
