@@ -117,6 +117,7 @@ async def test_the_whole_corpus(world: World) -> None:
     await world.check(seconds=120)
     check_mapping(world, await world.mapping(), driver.truth)
     assert await world.database.value("SELECT count(*) FROM delivery WHERE state <> 'sent'") == 0
+    assert await world.database.deadlocks() == 0
     assert max(Counter((one.extension, one.contact) for one in world.ring.open_calls).values()) == 1
 
 

@@ -103,6 +103,7 @@ async def test_three_daemons_share_the_work(fleet: Fleet, figures: Note) -> None
     messageid = await fleet.contact_says("found by another", contact=CONTACTS[2], link=POLLED)
     await fleet.polled(messageid, seconds=5)
     await fleet.settled()
+    assert await fleet.database.deadlocks() == 0
 
 
 async def test_a_session_is_opened_by_one(fleet: Fleet, figures: Note) -> None:
@@ -126,6 +127,7 @@ async def test_a_session_is_opened_by_one(fleet: Fleet, figures: Note) -> None:
     opened = Counter((one.extension, one.contact.removeprefix("+")) for one in fleet.ring.open_calls)
     assert opened == {(user, contact[1:]): 1 for user in ("9003", "9004") for contact in CONTACTS}
     assert len(fleet.who("session.opened")) > 1
+    assert await fleet.database.deadlocks() == 0
 
 
 # --- one of them dies ---
