@@ -24,6 +24,9 @@ UPGRADE_IDLE_SECONDS = 30
 """The same while a schema is upgraded, which reads its scripts meanwhile."""
 STATEMENT_SECONDS = 10.0
 """No statement of the daemon takes that long where the database answers at all: a webhook is tried no longer."""
+_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""A statement that was prepared while the tables were small would go on reading them from end to end until the server
+has counted their rows anew, which it does once a minute at most."""
 
 
 class DatabaseError(Exception):
@@ -91,14 +94,21 @@ def reading_engine(location: Location, *, size: int = 2) -> Engine:
     return engine
 
 
-def async_engine(location: Location, *, size: int = 4, seconds: float | None = STATEMENT_SECONDS) -> AsyncEngine:
-    """PostgreSQL over asyncpg. A statement may take `seconds` (None: as long as it takes)."""
+def async_engine(
+    location: Location, *, size: int = 4, seconds: float | None = STATEMENT_SECONDS, by_key: bool = False
+) -> AsyncEngine:
+    """PostgreSQL over asyncpg. A statement may take `seconds` (None: as long as it takes).
+
+    `by_key`: all that it finds is to be found by indexes, whatever the server believes of the sizes of tables.
+    """
     try:
         import asyncpg  # noqa: F401
     except ImportError:
         raise DatabaseError("PostgreSQL needs the driver: pip install 'syncd[postgres]'") from None
     idle = UPGRADE_IDLE_SECONDS if seconds is None else IDLE_SECONDS
     settings = {"application_name": "syncd", "idle_in_transaction_session_timeout": f"{idle}s"}
+    if by_key:
+        settings |= _BY_KEY
     return create_async_engine(
         location.address,
         pool_size=size,

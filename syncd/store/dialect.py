@@ -30,6 +30,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    TextClause,
     bindparam,
     collate,
     func,
@@ -46,6 +47,7 @@ from sqlalchemy.types import TypeEngine
 from syncd.store.schema import UtcTime
 
 Row = dict[str, Any]
+Condition = ColumnElement[bool] | TextClause
 
 _CHUNKS = (64, 16, 4, 1)
 """Rows in one SQLite statement; few sizes, so that the driver keeps each prepared."""
@@ -91,7 +93,7 @@ def fetch(
     key: tuple[Column[Any], ...],
     rows: Iterable[Sequence[str] | str],
     *,
-    where: ColumnElement[bool] | None = None,
+    where: Condition | None = None,
     order: tuple[Column[Any], ...] = (),
     lock: bool = False,
 ) -> Sequence[Any]:
@@ -177,7 +179,7 @@ def _fetch(
     on_postgresql: bool,
     columns: tuple[Any, ...],
     key: tuple[Column[Any], ...],
-    where: ColumnElement[bool] | None,
+    where: Condition | None,
     order: tuple[Column[Any], ...],
     lock: bool,
 ) -> Select[Any]:

@@ -15,7 +15,7 @@ from syncd.model.text import from_bytes
 from syncd.store import lanes, loading, saving
 from syncd.store.dialect import fetch
 from syncd.store.locks import hold
-from syncd.store.schema import attempt, conversation, delivery, lane, mapping, message
+from syncd.store.schema import IS_HELD, attempt, conversation, delivery, lane, mapping, message
 
 STATES = ("dead", "unknown")
 
@@ -57,8 +57,8 @@ class HeldDelivery:
 
 
 def listed(conn: Connection, state: str, *, link: str | None = None, limit: int | None = None) -> list[HeldDelivery]:
-    """The deliveries in this state, the oldest first."""
-    statement = _select().where(delivery.c.state == state)
+    """The deliveries that are `unknown` or `dead`, the oldest first."""
+    statement = _select().where(IS_HELD, delivery.c.state == state)
     if link is not None:
         statement = statement.where(conversation.c.link == link)
     return [HeldDelivery(row) for row in conn.execute(statement.order_by(delivery.c.id).limit(limit))]

@@ -16,7 +16,7 @@ from syncd.store import dialect
 from syncd.store.dialect import fetch, insert_rows, is_postgresql, pack, run, update_rows, upsert_rows
 from syncd.store.inbox import WAITS
 from syncd.store.locks import apart, hold, locks
-from syncd.store.schema import conversation, delivery, event, lane
+from syncd.store.schema import IS_BUSY, conversation, delivery, event, lane
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
 _BEFORE = (
@@ -295,7 +295,7 @@ def hurry(conn: Connection, lane_ids: Sequence[str]) -> None:
 def hurry_link(conn: Connection, link: str) -> None:
     """The same for all busy lanes of a link."""
     its = select(conversation.c.id).where(conversation.c.link == link)
-    waiting = and_(lane.c.busy, lane.c.due_at.is_not(None), lane.c.conversation_id.in_(its))
+    waiting = and_(IS_BUSY, lane.c.due_at.is_not(None), lane.c.conversation_id.in_(its))
     hold(conn, conn.execute(select(lane.c.id).where(waiting)).scalars())
     conn.execute(update(lane).where(waiting).values(due_at=None))
 
@@ -332,7 +332,7 @@ def due(conn: Connection, limit: int, *, after: str = "") -> list[tuple[LaneName
     rows = conn.execute(
         select(lane.c.id, conversation.c.link, lane.c.target, lane.c.due_at)
         .join(conversation, conversation.c.id == lane.c.conversation_id)
-        .where(lane.c.busy, lane.c.id > after, lane.c.owner.is_(None) | (lane.c.lease_until < now))
+        .where(IS_BUSY, lane.c.id > after, lane.c.owner.is_(None) | (lane.c.lease_until < now))
         .order_by(lane.c.id)
         .limit(limit)
     )

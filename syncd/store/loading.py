@@ -27,7 +27,7 @@ from syncd.model.work import CHANNEL, Chat, desk_target, lane_id
 from syncd.store import directory, inbox, lanes, said
 from syncd.store.dialect import fetch, is_postgresql
 from syncd.store.rows import COPY, copy_from, kinds_from
-from syncd.store.schema import conversation, delivery, event, mapping, message, session
+from syncd.store.schema import IS_CURRENT, IS_HELD, conversation, delivery, event, mapping, message, session
 
 _CONVERSATION = (
     conversation.c.id,
@@ -71,10 +71,9 @@ _PENDING = (
     conversation.c.contact,
 )
 _ITS_MESSAGE = and_(message.c.id == delivery.c.message, conversation.c.id == message.c.conversation_id)
-_IN_DOUBT = and_(_ITS_MESSAGE, delivery.c.state == text("'unknown'"))
+_IN_DOUBT = and_(_ITS_MESSAGE, IS_HELD, delivery.c.state == text("'unknown'"))
 _NAMELESS = and_(mapping.c.messageid.is_(None), mapping.c.origin.is_(False), message.c.id == mapping.c.message)
 _NAMELESS_ON_CHANNEL = and_(_NAMELESS, mapping.c.sessionid.is_(None))
-_IS_CURRENT = session.c.current.is_(True)
 
 
 def load(conn: Connection, picture: Picture, topology: Topology, incoming: Sequence[Incoming]) -> None:
@@ -249,7 +248,7 @@ def _conversations_of(
 def load_current_sessions(conn: Connection, picture: Picture, chats: Iterable[Chat]) -> None:
     """Read the current sessions of these chats into the picture, for `Picture.adopt`."""
     keys = {(chat.account, chat.organization, chat.extension, chat.contact) for chat in chats}
-    for row in fetch(conn, _SESSION, _CHAT, keys, where=_IS_CURRENT):
+    for row in fetch(conn, _SESSION, _CHAT, keys, where=IS_CURRENT):
         known = _session(row)
         if known.chat in picture.current:
             continue

@@ -109,7 +109,7 @@ class OnPostgresql:
     async def start(self) -> None:
         """Begin to write."""
         # Apart, so that no number of readers keeps a writer waiting for a connection.
-        self._writing = async_engine(self._location, size=CONNECTIONS)
+        self._writing = async_engine(self._location, size=CONNECTIONS, by_key=True)
         self._reading = async_engine(self._location, size=CONNECTIONS)
         self._tasks = [asyncio.create_task(line.run(), name="syncd-write") for line in self._lines]
 

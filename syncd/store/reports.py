@@ -10,7 +10,18 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select, text, true
 
 from syncd.model.work import CHANNEL
-from syncd.store.schema import account_state, conversation, cursor, delivery, event, lane, media
+from syncd.store.schema import (
+    IS_BUSY,
+    IS_HELD,
+    IS_OPEN,
+    account_state,
+    conversation,
+    cursor,
+    delivery,
+    event,
+    lane,
+    media,
+)
 
 HELD = ("unknown", "dead")
 MOST_HELD = 100_000
@@ -24,8 +35,8 @@ def ping(conn: Connection) -> None:
 
 def counts(conn: Connection) -> dict[str, int]:
     """Deliveries: `backlog` (still to be sent or being settled), `unknown` (in doubt or held), `dead` (given up)."""
-    backlog = conn.execute(select(func.count()).select_from(delivery).where(_OPEN)).scalar_one()
-    rows = conn.execute(select(delivery.c.state, func.count()).where(_IS_HELD).group_by(delivery.c.state))
+    backlog = conn.execute(select(func.count()).select_from(delivery).where(IS_OPEN)).scalar_one()
+    rows = conn.execute(select(delivery.c.state, func.count()).where(IS_HELD).group_by(delivery.c.state))
     held: dict[str, int] = {row[0]: row[1] for row in rows}
     return {"backlog": backlog, **{state: held.get(state, 0) for state in HELD}}
 
@@ -33,7 +44,7 @@ def counts(conn: Connection) -> dict[str, int]:
 def oldest(conn: Connection) -> datetime | None:
     """When the oldest delivery that still is to be sent was made."""
     # Ids rise with time.
-    first = select(func.min(delivery.c.id)).where(_OPEN).scalar_subquery()
+    first = select(func.min(delivery.c.id)).where(IS_OPEN).scalar_subquery()
     stamp: datetime | None = conn.execute(select(delivery.c.created_at).where(delivery.c.id == first)).scalar()
     return stamp
 
@@ -42,7 +53,7 @@ def waiting_lanes(conn: Connection, limit: int) -> list[dict[str, Any]]:
     """Lanes with something to deliver, those that wait longest first."""
     first = (
         select(delivery.c.lane_id, func.min(delivery.c.created_at).label("since"), func.count().label("deliveries"))
-        .where(_OPEN)
+        .where(IS_OPEN)
         .group_by(delivery.c.lane_id)
         .order_by("since")
         .limit(limit)
@@ -132,10 +143,6 @@ class PageOfLanes:
     """What the next page comes after; None where there is none."""
 
 
-# Literals in the statements: both databases see that their partial indexes serve, whatever lies settled beside.
-_BUSY = text("lane.busy")
-_OPEN = text("delivery.open")
-_IS_HELD = text("delivery.state IN ('unknown', 'dead')")
 _TO_CHANNEL = (delivery.c.target == CHANNEL).label("to_channel")
 
 
@@ -144,7 +151,7 @@ def lanes_waiting(conn: Connection, after: str, limit: int, now: datetime) -> Pa
 
     In pages, so that a backlog of a million neither fills the memory nor keeps a reader from everybody else.
     """
-    ids = select(lane.c.id).where(_BUSY, lane.c.id > after).order_by(lane.c.id)
+    ids = select(lane.c.id).where(IS_BUSY, lane.c.id > after).order_by(lane.c.id)
     last: str | None = conn.execute(ids.offset(limit - 1).limit(1)).scalar()
     its_end = delivery.c.lane_id <= last if last is not None else true()
     each = (
@@ -154,7 +161,7 @@ def lanes_waiting(conn: Connection, after: str, limit: int, now: datetime) -> Pa
             func.min(delivery.c.created_at).label("since"),
             func.max(case((delivery.c.state == "unknown", 1), else_=0)).label("doubts"),
         )
-        .where(_OPEN, delivery.c.lane_id > after, its_end)
+        .where(IS_OPEN, delivery.c.lane_id > after, its_end)
         .group_by(delivery.c.lane_id)
         .subquery()
     )
@@ -194,7 +201,7 @@ def held_by_link(conn: Connection) -> dict[tuple[str, bool, str], int]:
         select(conversation.c.link, _TO_CHANNEL, delivery.c.state, func.count())
         .join(lane, lane.c.id == delivery.c.lane_id)
         .join(conversation, conversation.c.id == lane.c.conversation_id)
-        .where(_IS_HELD)
+        .where(IS_HELD)
         .group_by(conversation.c.link, text("2"), delivery.c.state)
     )
     return {(row[0], bool(row[1]), row[2]): row[3] for row in rows}

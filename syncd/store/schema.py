@@ -397,3 +397,9 @@ blob_part = Table(
     Column("number", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
 )
+
+# As the partial indexes say it: the databases do not see that `= 1`, `IS true` or one of two values is within it.
+IS_BUSY = text("lane.busy")
+IS_OPEN = text("delivery.open")
+IS_HELD = text("delivery.state IN ('unknown', 'dead')")
+IS_CURRENT = text("session.current")

@@ -14,20 +14,19 @@ from syncd.model.work import Chat
 from syncd.store.dialect import fetch, insert_unless_known
 from syncd.store.loading import load_current_sessions, load_sessions
 from syncd.store.saving import save_sessions
-from syncd.store.schema import session
+from syncd.store.schema import IS_CURRENT, session
 
 OPENING = timedelta(seconds=60)
 """How long an open call may take before another process may make it: longer than any HTTP answer is waited for."""
 
 _CHAT = (session.c.account, session.c.organization, session.c.extension, session.c.contact)
 _CURRENT = (*_CHAT, session.c.id, session.c.sessionid, session.c.spelling, session.c.state, session.c.observed_at)
-_IS_CURRENT = session.c.current.is_(True)
 
 
 def current(conn: Connection, chats: Iterable[Chat]) -> dict[Chat, Any]:
     """The current session's row of each chat that has one (`sessionid` is null while it is being opened)."""
     keys = {(chat.account, chat.organization, chat.extension, chat.contact) for chat in chats}
-    rows = fetch(conn, _CURRENT, _CHAT, keys, where=_IS_CURRENT)
+    rows = fetch(conn, _CURRENT, _CHAT, keys, where=IS_CURRENT)
     return {Chat(row.account, row.organization, row.extension, row.contact): row for row in rows}
 
 

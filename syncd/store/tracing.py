@@ -21,6 +21,7 @@ from syncd.model.traced import AccountState, Around, CopyFound, FileFound, Leg, 
 from syncd.model.work import CHANNEL, Chat, Op, extension_of
 from syncd.store import named, operations, reports, sessions
 from syncd.store.schema import (
+    IS_BUSY,
     attempt,
     conversation,
     delivery,
@@ -60,7 +61,7 @@ def _throttled(conn: Connection, topology: Topology, now: datetime) -> dict[str,
     rows = conn.execute(
         select(lane.c.target, lane.c.due_at, conversation.c.link)
         .join(conversation, conversation.c.id == lane.c.conversation_id)
-        .where(text("lane.busy"), lane.c.due_at > now, lane.c.why.startswith("rate limited", autoescape=True))
+        .where(IS_BUSY, lane.c.due_at > now, lane.c.why.startswith("rate limited", autoescape=True))
     )
     for row in rows:
         account = _account(topology, row.link, row.target)

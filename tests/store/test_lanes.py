@@ -17,6 +17,7 @@ from syncd.model.sending import Author
 from syncd.model.work import LaneName
 from syncd.store import duties, lanes
 from syncd.store.lanes import Held, NotHeld
+from syncd.store.locks import hold
 from syncd.store.schema import delivery, lane
 from tests.model.samples import pending
 from tests.store.databases import Database, statements
@@ -42,8 +43,11 @@ async def not_held(database: Database, owner: str = "two", lane_id: str = LANE) 
 
 
 async def finish(database: Database, one: Held, state: str = "sent", owner: str = "one", **more: Any) -> Any:
-    done = await database.run(lanes.complete, [completion(one, state, **more)], owner, datetime.now(UTC))
-    return done[one.head.delivery_id]
+    def complete(conn: Connection) -> Any:
+        hold(conn, [one.head.lane_id])
+        return lanes.complete(conn, [completion(one, state, **more)], owner, datetime.now(UTC))
+
+    return (await database.run(complete))[one.head.delivery_id]
 
 
 def told_of(one: Held) -> Pending:
