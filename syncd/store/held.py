@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from syncd.model.facts import CopyStatus
 from syncd.model.picture import Picture
@@ -34,6 +34,7 @@ _COLUMNS = (
     delivery.c.created_at,
     delivery.c.updated_at,
     delivery.c.message,
+    message.c.conversation_id,
     message.c.author,
     message.c.extension,
     message.c.body,
@@ -83,8 +84,10 @@ def lock(conn: Connection, delivery_ids: Iterable[str]) -> None:
 
 def is_overtaken(conn: Connection, held: HeldDelivery) -> bool:
     """Whether later messages of its lane were sent already."""
-    later = and_(delivery.c.lane_id == held.row.lane_id, delivery.c.seq > held.row.seq, delivery.c.state == "sent")
-    return bool(conn.execute(select(exists().where(later))).scalar_one())
+    later = and_(message.c.conversation_id == held.row.conversation_id, message.c.seq > held.row.seq)
+    # By its message, for a lane's settled deliveries are in no index.
+    sent = and_(delivery.c.message == message.c.id, delivery.c.target == held.row.target, delivery.c.state == "sent")
+    return conn.execute(select(delivery.c.id).where(later, sent).limit(1)).first() is not None
 
 
 def revive(
