@@ -338,7 +338,7 @@ async def test_the_daemon_shows_them(world: World) -> None:
         waits = metric(text, "syncd_lanes_waiting", link=WHATSAPP, account="islash")
         return (dead, backlog, waits) == (1, 3, 1)
 
-    await until(seen, "they show what is given up and what waits", seconds=30, gap=0.1)
+    await until(seen, "they show what is given up and what waits", gap=0.1)
 
 
 async def test_the_daemon_counts_files(world: World) -> None:
@@ -353,4 +353,4 @@ async def test_the_daemon_counts_files(world: World) -> None:
         counted = [metric(text, "syncd_media_total", account="bird", result=result) for result in ("kept", "missing")]
         return counted == [1, 1]
 
-    await until(seen, "one is kept, one is missing", seconds=20, gap=0.1)
+    await until(seen, "one is kept, one is missing", gap=0.1)

@@ -126,13 +126,13 @@ class Stage:
         event = self.platforms[account].event(f"e{next(self.keys)}", *facts)
         return (await self.receiver.take(account, [event], via))[0]
 
-    async def accepted(self, account: str, number: int, seconds: float = 8.0) -> None:
+    async def accepted(self, account: str, number: int, seconds: float = 30.0) -> None:
         """Wait until the platform took so many messages."""
         async with asyncio.timeout(seconds):
             while len(self.platforms[account].accepted) < number:
                 await asyncio.sleep(0.005)
 
-    async def quiet(self, seconds: float = 8.0) -> None:
+    async def quiet(self, seconds: float = 30.0) -> None:
         """Wait until the senders have nothing in hand and no timer runs."""
         async with asyncio.timeout(seconds):
             while self.dispatcher._timers or any(len(sender) for sender in self.dispatcher.senders.values()):

@@ -94,7 +94,7 @@ class Running:
         self.keeper: Keeper
         self.task: asyncio.Task[None]
 
-    async def settled(self, *messages: str, seconds: float = 8.0) -> tuple[KeptFile, ...]:
+    async def settled(self, *messages: str, seconds: float = 30.0) -> tuple[KeptFile, ...]:
         """The first files of these messages, once all are settled."""
         async with asyncio.timeout(seconds):
             while not set(messages) <= set(self.done):
@@ -440,7 +440,7 @@ async def test_a_file_in_which_processes_die_is_given_up(
 # --- what is interrupted ---
 
 
-async def begun(database: Database, seconds: float = 5.0) -> None:
+async def begun(database: Database, seconds: float = 30.0) -> None:
     """Wait until a part of a file is stored."""
     async with asyncio.timeout(seconds):
         while not await database.rows(blob_part, "number"):

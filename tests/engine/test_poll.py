@@ -50,7 +50,7 @@ def page(platform: FakePlatform, cursor: str, *names: str, complete: bool = True
     return Page(events, cursor, complete)
 
 
-async def until(so: object, seconds: float = 4.0) -> None:
+async def until(so: object, seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not so():  # type: ignore[operator]
             await asyncio.sleep(0.005)

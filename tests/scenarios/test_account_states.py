@@ -31,7 +31,7 @@ async def becomes(world: World, account: str, wanted: str) -> None:
         shown = metric(await world.metrics(), "syncd_account_up", account=account)
         return await state(world, account) == wanted and shown == (wanted == "up")
 
-    await until(so, f"{account} is {wanted}", seconds=20)
+    await until(so, f"{account} is {wanted}")
 
 
 async def test_accounts_that_are_not_well_keep_their_queue(world: World, operator: Shell, figures: Note) -> None:

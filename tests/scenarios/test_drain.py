@@ -120,7 +120,7 @@ async def test_again_and_again_under_load(world: World, figures: Note) -> None:
         await asyncio.wait_for(talks, 30)
     finally:
         talks.cancel()
-    await world.check(seconds=60)
+    await world.check()
     assert world.bridge.events("daemon.drain_incomplete") == []
     assert "unknown" not in await states(world), "a drain leaves no doubts"
     given = answers(world)
@@ -185,7 +185,7 @@ async def test_a_platform_that_hangs(world: World, figures: Note) -> None:
         simulator.faults.clear()
     await world.database.age(120)
     await world.bridge.start()
-    await world.quiet(seconds=60)
+    await world.quiet()
     left = await states(world)
     assert "sending" not in left and "ready" not in left
     # Bird is asked and knows; Ringotel cannot be, and the copies are held in doubt.
@@ -246,7 +246,7 @@ async def test_a_second_signal(world: World, gap: float, figures: Note) -> None:
     world.ring.faults.clear()
     await world.database.age(120)
     await world.bridge.start()
-    await world.quiet(seconds=60)
+    await world.quiet()
     excuse(world, {row["target"] for row in await world.deliveries("d.state = 'unknown'")})
     given = answers(world)
     await note(world, figures, "a second SIGTERM", offered=len(given), accepted=given.count(200))
@@ -318,8 +318,8 @@ async def test_the_database_is_away(storm: tuple[StormyWorld, Callable[[], objec
     for count in range(6):
         world.note_contact(f"while it is away {count}")
     with suppress(AssertionError):
-        await until(lambda: world.missing() <= 0, "arrived", seconds=20)
-    await world.quiet(seconds=60)
+        await until(lambda: world.missing() <= 0, "arrived")
+    await world.quiet()
     excuse(world, {row["target"] for row in await world.deliveries("d.state = 'unknown'")})
     order = {said.text: place for place, said in enumerate(world.said)}
     # The platform posts again in whatever order: what counts is the order in which they were taken.

@@ -91,7 +91,7 @@ async def test_in_the_queue(world: World) -> None:
     world.ring.faults.clear()
     await world.bridge.restart_after_kill()
     await world.database.change("UPDATE lane SET due_at = NULL")
-    await until(lambda: len(world.channel()) >= 2 and len(texts(world, "9004")) >= 2, "sent", seconds=20)
+    await until(lambda: len(world.channel()) >= 2 and len(texts(world, "9004")) >= 2, "sent")
     await world.quiet()
     assert world.channel() == ["final", "last"]
     assert texts(world, "9004") == ["final", "last"]

@@ -63,7 +63,7 @@ async def test_a_contact_sends_files_by_bird(world: World, way: str) -> None:
     wanted = [("look", "", ""), *(("", one.name, one.sha256) for one in (JPEG, VOICE, PDF, VIDEO, STICKER))]
     wanted.append(("that was all", "", ""))
     for extension in ("9003", "9004"):
-        await until(lambda: len(chat(world, extension)) >= len(wanted), "shown", seconds=20)  # noqa: B023
+        await until(lambda: len(chat(world, extension)) >= len(wanted), "shown")  # noqa: B023
         assert [one[2] or one[0] for one in chat(world, extension)] == [one[2] or one[0] for one in wanted]
     await world.quiet()
     assert await world.database.value("SELECT count(*) FROM blob") == 5
@@ -81,7 +81,7 @@ async def test_a_contact_sends_files_by_islash(world: World) -> None:
     await world.islash.hooks_taken()
     gone = world.islash.contact_sends(ISLASH_SESSION, identity, PNG.content, caption="third", hashed="wrong")
     assert gone
-    await until(lambda: len(chat(world, "9004")) >= 4, "shown", seconds=20)
+    await until(lambda: len(chat(world, "9004")) >= 4, "shown")
     await world.quiet()
     assert [text or digest for text, _, digest in chat(world, "9003")] == [
         "first",
@@ -104,8 +104,8 @@ async def test_a_user_sends_files(world: World) -> None:
     await world.ring.hooks_taken()
     world.ring.user_sends_file("9003", "+447700900002", JPEG.content, "photo.jpg")
     await world.ring.hooks_taken()
-    await until(lambda: len(world.bird.received(BIRD_CHANNEL, ALICE)) == 1, "at Bird", seconds=20)
-    await until(lambda: len(world.islash.sent(ISLASH_SESSION, "447700900002")) == 1, "at iSlash", seconds=20)
+    await until(lambda: len(world.bird.received(BIRD_CHANNEL, ALICE)) == 1, "at Bird")
+    await until(lambda: len(world.islash.sent(ISLASH_SESSION, "447700900002")) == 1, "at iSlash")
     await world.quiet()
     (received,) = world.bird.received(BIRD_CHANNEL, ALICE)
     (file,) = received.files
@@ -131,14 +131,14 @@ async def test_files_that_do_not_get_through(world: World) -> None:
     await world.start(chosen)
     large = Sample(PDF.kind, "large.pdf", "application/pdf", PDF.content + b"\n" * 5_000)
     await contact_sends(world, large, text="too large")
-    await until(lambda: any("large" in text for text, _, _ in chat(world, "9003")), "told", seconds=20)
+    await until(lambda: any("large" in text for text, _, _ in chat(world, "9003")), "told")
     world.bird.media_gone = True
     await contact_sends(world, PNG)
-    await until(lambda: any("gone" in text for text, _, _ in chat(world, "9003")), "told", seconds=20)
+    await until(lambda: any("gone" in text for text, _, _ in chat(world, "9003")), "told")
     world.bird.media_gone = False
     world.bird.refuses_uploads = "too large"
     world.ring.user_sends_file("9003", ALICE, PNG.content, "pixel.png")
-    await until(lambda: world.bird.received(BIRD_CHANNEL, ALICE) != [], "a line", seconds=20)
+    await until(lambda: world.bird.received(BIRD_CHANNEL, ALICE) != [], "a line")
     await world.contact_says("still here")
     await world.quiet()
     shown = [text for text, _, _ in chat(world, "9004")]
@@ -172,6 +172,6 @@ async def test_a_kill_while_files_come(world: World) -> None:
         await world.bridge.kill()
     await world.database.change("UPDATE media SET due_at = created_at WHERE state = 'wanted'")
     await world.bridge.start()
-    await until(lambda: len(chat(world, "9003")) >= 3, "shown", seconds=30)
+    await until(lambda: len(chat(world, "9003")) >= 3, "shown")
     await world.quiet()
     assert [text or digest for text, _, digest in chat(world, "9003")] == ["before", JPEG.sha256, "after"]

@@ -247,10 +247,10 @@ async def test_a_doubt_is_being_settled(world: World, operator: Shell) -> None:
     asked = Fault("delay", times=-1, seconds=2.0, match=lambda call: call.name == "list")
     world.bird.faults.append(asked)
     await world.user_says("9003", "in doubt")
-    await until(lambda: world.bird.calls_of("list"), "it is asked for", seconds=20)
+    await until(lambda: world.bird.calls_of("list"), "it is asked for")
     assert (await forget(operator))["left"] == []
     account = "SELECT count(*) FROM mapping WHERE account = 'bird' AND direction = 'out'"
-    await until(lambda: world.database.value(account), "the answer is recorded", seconds=20)
+    await until(lambda: world.database.value(account), "the answer is recorded")
     await world.quiet()
     assert await left(world, *SPELLED) == []
 
@@ -262,10 +262,10 @@ async def test_killed_in_the_middle(world: World, operator: Shell) -> None:
     for number in range(150):
         await world.contact_says(f"{SECRET} {number}")
     await world.contact_says("another one", contact=BOB)
-    await world.quiet(seconds=60)
+    await world.quiet()
     erased = f"SELECT count(*) FROM conversation WHERE contact LIKE '{FORGOTTEN}%'"
     process = await operator.start("forget", ALICE, "--yes", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    await until(lambda: world.database.value(erased), "it has begun", seconds=30, gap=0.002)
+    await until(lambda: world.database.value(erased), "it has begun", gap=0.002)
     await world.contact_says("new and kept")
     await world.bridge.kill()
     assert await world.database.value("SELECT count(*) FROM operation WHERE state = 'running'") == 1
@@ -302,7 +302,7 @@ async def test_it_is_not_done_by_mistake(world: World, operator: Shell) -> None:
         assert await everything(world) == before
         return
     process = await operator.start("forget", ALICE, "--yes", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    await until(lambda: world.database.value("SELECT count(*) FROM operation"), "it is on record", seconds=30)
+    await until(lambda: world.database.value("SELECT count(*) FROM operation"), "it is on record")
     await world.bridge.start()
     said, complained = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0, complained + said

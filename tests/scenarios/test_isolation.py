@@ -64,7 +64,7 @@ async def test_a_platform_that_refuses_connections(world: World) -> None:
     await world.bridge.start()
     await until(lambda: tried(head["attempts"] + 1), "tries go on from where they were")
     await world.islash.start(port)
-    await world.check(seconds=30)
+    await world.check()
     assert world.channel(WHATSAPP, BOB) == [f"to WhatsApp {number}" for number in range(5)]
     (first, *_) = await world.deliveries("d.target = 'channel' AND c.link = 'whatsapp'")
     assert first["state"] == "sent"

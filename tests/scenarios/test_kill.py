@@ -56,7 +56,7 @@ async def test_killed_again_and_again(world: World) -> None:
     # What was in flight is in doubt, and held by the dead: let the time pass for both.
     await world.database.age(120)
     await world.bridge.start()
-    await world.quiet(seconds=60)
+    await world.quiet()
     await excuse_doubts(world)
     told = excused(world)
     assert len(set(told)) == len(told), "users are told once"

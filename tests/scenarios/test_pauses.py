@@ -96,7 +96,7 @@ async def test_pauses_while_traffic_flows(world: World, operator: Shell, figures
     assert await done(operator, "resume", WHATSAPP) == "resumed"
     assert await done(operator, "resume", WHATSAPP) == "it was not paused; whatever keeps it is tried again now"
     assert "no account or link is called nobody" in await refused(operator, "pause", "nobody")
-    await world.check(seconds=30)
+    await world.check()
     figures(Figures("paused and killed", world.database.kind, len(world.said), len(world.said), 0, 0, 0))
 
 

@@ -110,7 +110,7 @@ async def test_answers_to_commits_lost(world: StormyWorld, proxy: Proxy, figures
     await world.start()
     await world.talk()
     proxy.lose_every = 5
-    await until(lambda: proxy.lost >= 20, "lost", seconds=30)
+    await until(lambda: proxy.lost >= 20, "lost")
     proxy.lose_every = 0
     await world.is_back()
     figures(await world.finish("20 answers to COMMIT lost"))

@@ -69,7 +69,7 @@ async def test_a_status_that_comes_before_the_answer(world: World) -> None:
     await until(lambda: world.database.value("SELECT count(*) FROM event WHERE state = 'parked'"), "parked", seconds=5)
     await world.bridge.restart_after_kill()
     await world.database.change(f"UPDATE mapping SET messageid = '{sent['id']}' WHERE messageid = 'not-yet'")
-    await until(lambda: line(world, "9003", "slow answer").tick == "read", "read", seconds=15)
+    await until(lambda: line(world, "9003", "slow answer").tick == "read", "read")
     await world.check()
 
 

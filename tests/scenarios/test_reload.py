@@ -197,7 +197,7 @@ async def test_again_and_again_under_load(world: World) -> None:
     finally:
         talks.cancel()
     await until(lambda: world.missing() <= 0, "arrived, and nobody waited for a lease to run out", seconds=8)
-    await world.check(seconds=60)
+    await world.check()
     answers = [*world.ring.hook_answers, *world.bird.hook_answers, *world.islash.hook_answers]
     assert set(answers) == {200}
     states = await world.database.rows("SELECT DISTINCT state FROM delivery")

@@ -201,4 +201,4 @@ async def is_awake(fleet: Fleet, replica: Replica) -> None:
         async with fleet.client.get(f"{replica.admin_url}/readyz") as response:
             return response.status == 200
 
-    await until(so, lambda: f"{replica.name} is awake\n{replica.tail()}", seconds=20)
+    await until(so, lambda: f"{replica.name} is awake\n{replica.tail()}")

@@ -123,7 +123,7 @@ async def test_killed_in_the_middle(world: World, operator: Shell) -> None:
     await world.start(Settings(users=("9003",), rate=60.0))
     place(world, range(90))
     process = await operator.start("resync", SMS, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    await until(lambda: len(missed(world, "9003")) > 20, "some have arrived", seconds=30)
+    await until(lambda: len(missed(world, "9003")) > 20, "some have arrived")
     await world.bridge.kill()
     in_flight = await world.database.rows("SELECT message FROM delivery WHERE state = 'sending'")
     here = len(missed(world, "9003"))
@@ -240,13 +240,13 @@ async def test_it_makes_room_for_what_is_said_now(world: World, operator: Shell)
     await world.start(Settings(users=("9003",), rate=40.0))
     place(world, range(300))
     process = await operator.start("resync", SMS, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    await until(lambda: len(missed(world, "9003")) > 5, "it has begun", seconds=30)
+    await until(lambda: len(missed(world, "9003")) > 5, "it has begun")
     world.bird.contact_says(CHANNELS[SMS], ALICE, "live")
 
     def live() -> bool:
         return any(one.content == "live" and one.notified for one in world.ring.chat("9003", ALICE))
 
-    await until(live, "the live message is there", seconds=20)
+    await until(live, "the live message is there")
     assert len(missed(world, "9003")) < 300
     process.send_signal(signal.SIGINT)
     said, complained = await asyncio.wait_for(process.communicate(), 20)

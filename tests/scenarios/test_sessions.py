@@ -274,4 +274,4 @@ async def test_a_refused_key(world: World) -> None:
     assert not await world.deliveries("d.state = 'dead'")
     world.ring.faults.clear()
     await world.bridge.restart_after_kill()
-    await world.check(seconds=20)
+    await world.check()

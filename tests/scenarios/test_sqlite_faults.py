@@ -74,7 +74,7 @@ async def test_full_disk(world: StormyWorld, figures: Note) -> None:
     await world.start()
     await world.talk()
     log = beside(file_of(world))[1]
-    await until(lambda: log.stat().st_size > 1_000_000, "a log longer than the daemon's own log lines", seconds=20)
+    await until(lambda: log.stat().st_size > 1_000_000, "a log longer than the daemon's own log lines")
     _, most = resource.prlimit(world.bridge.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(world.bridge.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + 10_000, most))
     await world.is_away()
@@ -172,7 +172,7 @@ async def test_locked_at_start_is_waited_for(world: StormyWorld) -> None:
     await world.bridge.stop()
     async with locked_by_another(file_of(world)):
         await world.bridge.spawn()
-        await until(lambda: world.outages() == ["away"], "it is told", seconds=15)
+        await until(lambda: world.outages() == ["away"], "it is told")
     assert await world.bridge.ready_or_ended()
     assert world.outages() == ["away", "back"]
     await world.contact_says("hello")

@@ -225,11 +225,9 @@ async def play(world: World, events: list[Event], chance: random.Random | None) 
     order = events if chance is None else shuffled(events, chance)
     for event, copies in [(one, 1) for one in order] if chance is None else with_copies(order, chance):
         assert await asyncio.gather(*(world.bird.post(event.hook) for _ in range(copies))) == [200] * copies
-    await world.quiet(seconds=30)
-    await until(
-        lambda: _none(world, "SELECT count(*) FROM event WHERE state IN ('parked', 'waiting')"), "found", seconds=30
-    )
-    await world.quiet(seconds=30)
+    await world.quiet()
+    await until(lambda: _none(world, "SELECT count(*) FROM event WHERE state IN ('parked', 'waiting')"), "found")
+    await world.quiet()
 
 
 async def _none(world: World, count: str) -> bool:

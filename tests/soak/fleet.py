@@ -23,7 +23,7 @@ from tests.support.databases import Database, Row, postgresql_database, why_no_p
 from tests.support.figures import Figures
 from tests.support.history import Arrived, Fault, Lane, Said, faults
 from tests.support.settings import POLLED, SMS, Settings, toml
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.support.world import World
 
 LONG_AGO = 120
@@ -127,7 +127,7 @@ class Fleet(World):
         polled = "SELECT count(*) FROM cursor WHERE value <> ''"
         await until(lambda: self.database.value(polled), lambda: f"a first poll\n{self.bridge.tail()}", gap=0.05)
 
-    async def polled(self, messageid: str, *, seconds: float = 30.0) -> None:
+    async def polled(self, messageid: str, *, seconds: float = PATIENCE) -> None:
         """Wait until a contact's message on the polled channel was found: what is said next comes after it."""
         there = f"SELECT count(*) FROM mapping WHERE origin AND messageid = '{messageid}'"
         await until(lambda: self.database.value(there), f"{messageid} polled", seconds=seconds, gap=0.05)
@@ -191,7 +191,7 @@ class Fleet(World):
             said.append(replace(message, in_doubt=frozenset(lanes)))
         return faults(said, self.arrived())
 
-    async def settled(self, *, seconds: float = 60.0) -> list[Doubt]:
+    async def settled(self, *, seconds: float = PATIENCE) -> list[Doubt]:
         """Wait until it is quiet; then nothing is lost, doubled or reordered but what is listed as in doubt: this."""
         await self.quiet(seconds=seconds)
         states = {row["state"] for row in await self.database.rows("SELECT DISTINCT state FROM delivery")}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.bridge import ROOT, Bridge
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 class Replica(Bridge):
@@ -51,7 +51,7 @@ class Replica(Bridge):
         if self.running:
             self.send_signal(signal.SIGCONT)
 
-    async def stops_itself(self, *, seconds: float = 15.0) -> None:
+    async def stops_itself(self, *, seconds: float = PATIENCE) -> None:
         """Wait until a failpoint has stopped it."""
         await until(self.is_stopped, lambda: f"{self.name} stops itself\n{self.tail()}", seconds=seconds)
         self.paused = True

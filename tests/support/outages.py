@@ -129,7 +129,7 @@ class StormyWorld(World):
     async def more(self, webhooks: int) -> None:
         """Wait until so many more webhooks are acknowledged."""
         wanted = self.accepted() + webhooks
-        await until(lambda: self.accepted() >= wanted, lambda: f"acknowledged\n{self.bridge.tail()}", seconds=30)
+        await until(lambda: self.accepted() >= wanted, lambda: f"acknowledged\n{self.bridge.tail()}")
 
     def accepted(self) -> int:
         """Webhooks that were answered with 200."""
@@ -156,7 +156,7 @@ class StormyWorld(World):
     async def everything(self) -> None:
         """Wait until as many copies have arrived as there should be; `check()` says which have not."""
         with suppress(AssertionError):
-            await until(lambda: self.missing() <= 0, "arrived", seconds=40)
+            await until(lambda: self.missing() <= 0, "arrived")
 
     async def finish(self, fault: str, *, was_down: bool = False) -> Figures:
         """Traffic after the fault; then everything must have come out right. What it cost."""
@@ -164,7 +164,7 @@ class StormyWorld(World):
         await self.hush()
         await self.everything()
         figures = await self.count(fault)
-        await self.check(seconds=40)
+        await self.check()
         held = [f"{row['state']}: {row['reason']}" for row in await self.deliveries("d.state <> 'sent'")]
         assert held == [], "a fault of our own database puts no message in doubt"
         assert {answer.status for answer in self.answers} <= {200, 503, *([0] if was_down else [])}
@@ -177,7 +177,7 @@ class StormyWorld(World):
     async def count(self, fault: str) -> Figures:
         """What was offered, and what became of it."""
         with suppress(AssertionError):
-            await self.quiet(seconds=40)
+            await self.quiet()
         found = faults(self.said, self.arrived())
         accepted = self.accepted()
         return Figures(
@@ -223,7 +223,7 @@ class StormyWorld(World):
         async def back() -> bool:
             return (await self.readiness())[0] == 200
 
-        await until(back, lambda: f"ready again\n{self.bridge.tail()}", seconds=15)
+        await until(back, lambda: f"ready again\n{self.bridge.tail()}")
 
     def outages(self) -> list[str]:
         """The log's lines on outages, in order, with the reasons of their beginnings."""

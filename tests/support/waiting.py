@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 
 GAP = 0.01
+PATIENCE = 60.0
+"""Seconds, enough for the slowest machine. Whoever means "at once" says what that is."""
 
 
 async def until(
     so: Callable[[], object | Awaitable[object]],
     what: str | Callable[[], str],
     *,
-    seconds: float = 15.0,
+    seconds: float = PATIENCE,
     gap: float = GAP,
 ) -> None:
     """Return as soon as `so()` is true. Fails after `seconds`, saying `what` was waited for."""

@@ -33,7 +33,7 @@ from tests.support.settings import (
     Settings,
     toml,
 )
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 ALICE = "+447700900001"
 BOB = "+447700900002"
@@ -222,7 +222,7 @@ class World:
 
     # --- waiting and checking ---
 
-    async def arrive(self, texts: Callable[[], list[str]], wanted: list[str], *, seconds: float = 15.0) -> None:
+    async def arrive(self, texts: Callable[[], list[str]], wanted: list[str], *, seconds: float = PATIENCE) -> None:
         """Wait until a chat or channel shows as many texts as `wanted`, and compare them."""
         await until(
             lambda: len(texts()) >= len(wanted),
@@ -231,7 +231,7 @@ class World:
         )
         assert texts() == wanted
 
-    async def quiet(self, *, seconds: float = 15.0) -> None:
+    async def quiet(self, *, seconds: float = PATIENCE) -> None:
         """Wait until the daemon has nothing left to do: no webhook under way, no event waiting, no lane busy."""
 
         async def still() -> bool:
@@ -248,7 +248,7 @@ class World:
                 raise AssertionError(f"{error or 'webhooks are not taken'}\n{await self.state()}") from None
             await asyncio.sleep(0.06)
 
-    async def check(self, *, seconds: float = 15.0, excused: Iterable[Fault] = ()) -> None:
+    async def check(self, *, seconds: float = PATIENCE, excused: Iterable[Fault] = ()) -> None:
         """Wait until it is quiet; then nothing is lost, doubled, reordered, looped, leaked or altered."""
         await self.quiet(seconds=seconds)
         found = [fault for fault in self.faults() if fault not in set(excused)]

@@ -247,7 +247,7 @@ async def test_answers_that_nobody_reads() -> None:
             except TimeoutError:
                 stuck = True
         assert connections() == 1
-        await until(lambda: connections() == 0, "closed", seconds=20)
+        await until(lambda: connections() == 0, "closed")
 
 
 async def test_a_body_that_waits_to_be_asked_for() -> None:
