@@ -24,7 +24,7 @@ UPGRADE_IDLE_SECONDS = 30
 """The same while a schema is upgraded, which reads its scripts meanwhile."""
 STATEMENT_SECONDS = 10.0
 """No statement of the daemon takes that long where the database answers at all: a webhook is tried no longer."""
-_BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+_BY_KEY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 """A statement that was prepared while the tables were small would go on reading them from end to end until the server
 has counted their rows anew, which it does once a minute at most."""
 
@@ -107,9 +107,7 @@ def async_engine(
         raise DatabaseError("PostgreSQL needs the driver: pip install 'syncd[postgres]'") from None
     idle = UPGRADE_IDLE_SECONDS if seconds is None else IDLE_SECONDS
     settings = {"application_name": "syncd", "idle_in_transaction_session_timeout": f"{idle}s"}
-    if by_key:
-        settings |= _BY_KEY
-    return create_async_engine(
+    engine = create_async_engine(
         location.address,
         pool_size=size,
         max_overflow=0,
@@ -117,6 +115,14 @@ def async_engine(
         hide_parameters=True,
         connect_args={"timeout": 5, "command_timeout": seconds, "server_settings": settings},
     )
+    if by_key:
+        event.listen(engine.sync_engine, "connect", _look_by_key)
+    return engine
+
+
+def _look_by_key(connection: Any, _: Any) -> None:
+    # Not among the settings that a connection begins with: PgBouncer refuses those that it does not know.
+    connection.run_async(lambda driver: driver.execute(_BY_KEY))
 
 
 def lock_file(location: Location) -> Callable[[], None]:

@@ -19,9 +19,14 @@ from syncd.store.locks import apart, hold, locks
 from syncd.store.schema import IS_BUSY, conversation, delivery, event, lane
 
 _LANE = (lane.c.id, lane.c.owner, lane.c.lease_until, lane.c.token, lane.c.due_at, lane.c.why)
+_others = delivery.alias("others")
 _BEFORE = (
     delivery.c.id.label("delivery_id"),
     delivery.c.state,
+    delivery.c.open,
+    exists()
+    .where(_others.c.lane_id == delivery.c.lane_id, text("others.open"), _others.c.id != delivery.c.id)
+    .label("others_open"),
     lane.c.owner,
     lane.c.token,
     exists().where(event.c.conversation_id == lane.c.conversation_id, WAITS).label("event_waits"),
@@ -215,7 +220,6 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
                 }
             )
     update_rows(conn, delivery, rows)
-    left = _heads(conn, {one.lane_id for one in completions})
     freed = []
     after: dict[str, LaneAfter] = {}
     lease_now = dialect.now(conn) if any(one.wait is not None for one in completions) else now
@@ -223,7 +227,7 @@ def complete(conn: Connection, completions: Sequence[Completion], owner: str, no
         was = before[one.delivery_id]
         held = was.owner == owner and was.token == one.token
         wait = one.wait if took[one.delivery_id] else None
-        more = one.lane_id in left
+        more = was.others_open or (one.open if took[one.delivery_id] else was.open)
         after[one.delivery_id] = LaneAfter(more, wait, took[one.delivery_id], event_waits=was.event_waits)
         if held and (not more or wait is not None):
             freed.append(

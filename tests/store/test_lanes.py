@@ -16,6 +16,7 @@ from syncd.model.records import Pending
 from syncd.model.sending import Author
 from syncd.model.work import LaneName
 from syncd.store import duties, lanes
+from syncd.store.dialect import fetch
 from syncd.store.lanes import Held, NotHeld
 from syncd.store.locks import hold
 from syncd.store.schema import delivery, lane
@@ -330,16 +331,15 @@ async def test_a_delivery_added_while_its_lane_goes_idle_is_not_forgotten(
     await shared.run(put, duty(1))
     one = await held(shared)
     adding: list[asyncio.Task[None]] = []
-    heads = lanes._heads
 
-    def meanwhile(conn: Connection, lane_ids: Any) -> Any:
-        found = heads(conn, lane_ids)
+    def meanwhile(*args: Any, **more: Any) -> Any:
+        found = fetch(*args, **more)
         adding.append(asyncio.get_running_loop().create_task(shared.run(put, duty(2))))
         # As far as it gets: it waits for the lane, if the lane is kept for this transaction.
         await_only(asyncio.wait(adding, timeout=0.3))
         return found
 
-    monkeypatch.setattr(lanes, "_heads", meanwhile)
+    monkeypatch.setattr("syncd.store.lanes.fetch", meanwhile)
     after = await finish(shared, one)
     monkeypatch.undo()
     await adding[0]

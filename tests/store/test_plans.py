@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from syncd.store import held, inbox, lanes, reports, retention, sessions
 from tests.model.samples import chat
 from tests.store.databases import Database, statements
 from tests.store.plans import growing
-from tests.store.samples import duty, put
+from tests.store.samples import claim, duty, put
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
@@ -67,3 +67,21 @@ async def test_it_does_not_read_what_is_done(
     with statements() as sent:
         await local.run(look)
     assert growing(migrated_sqlite, sent) == {}
+
+
+async def test_plans_of_new_tables_find_rows_by_index_when_they_are_full(shared: Database) -> None:
+    """PostgreSQL keeps the plan that it made when there was nothing, until it counts the rows anew."""
+
+    def claim_all(conn: Connection) -> int:
+        read = text(
+            "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_xact_user_tables WHERE relname IN ('lane', 'delivery')"
+        )
+        before = conn.execute(read).scalar_one()
+        claim(conn, "one", *(f"c{number}/channel" for number in range(20)))
+        return int(conn.execute(read).scalar_one() - before)
+
+    async with shared.store() as store:
+        for _ in range(10):  # The driver's plans are kept from the sixth time on.
+            await store.write(claim_all)
+        await shared.run(put, *(duty(number, f"c{number}") for number in range(2000)))
+        assert await store.write(claim_all) == 0
