@@ -121,13 +121,13 @@ async def test_five_hundred_messages_that_nobody_told_of(world: World, operator:
 async def test_killed_in_the_middle(world: World, operator: Shell) -> None:
     """G3, G7, G15: the next daemon goes on by itself, the command waits for that; what was in flight is in doubt."""
     await world.start(Settings(users=("9003",), rate=60.0))
-    place(world, range(90))
+    place(world, range(240))
     process = await operator.start("resync", SMS, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     await until(lambda: len(missed(world, "9003")) > 20, "some have arrived")
     await world.bridge.kill()
     in_flight = await world.database.rows("SELECT message FROM delivery WHERE state = 'sending'")
     here = len(missed(world, "9003"))
-    assert here < 90
+    assert here < 240
     await world.database.age(120)
     await world.bridge.start()
     said, complained = await asyncio.wait_for(process.communicate(), 60)
@@ -137,7 +137,7 @@ async def test_killed_in_the_middle(world: World, operator: Shell) -> None:
     assert len(set(arrived)) == len(arrived), "twice"
     doubts = await world.database.value("SELECT count(*) FROM delivery WHERE state = 'unknown'")
     assert doubts <= len(in_flight)
-    lost = set(wanted(range(90))) - set(arrived)
+    lost = set(wanted(range(240))) - set(arrived)
     assert len(lost) <= doubts, said
     for contact in CONTACTS:
         times = [one[2] for one in arrived if one[0] == contact]
@@ -238,7 +238,7 @@ async def test_it_makes_room_for_what_is_said_now(world: World, operator: Shell)
     """G10: a live message waits behind a few copies of history, not behind all of it; Ctrl-C ends it, and a repetition
     goes on from there."""
     await world.start(Settings(users=("9003",), rate=40.0))
-    place(world, range(300))
+    place(world, range(900))
     process = await operator.start("resync", SMS, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     await until(lambda: len(missed(world, "9003")) > 5, "it has begun")
     world.bird.contact_says(CHANNELS[SMS], ALICE, "live")
@@ -247,17 +247,17 @@ async def test_it_makes_room_for_what_is_said_now(world: World, operator: Shell)
         return any(one.content == "live" and one.notified for one in world.ring.chat("9003", ALICE))
 
     await until(live, "the live message is there")
-    assert len(missed(world, "9003")) < 300
+    assert len(missed(world, "9003")) < 900
     process.send_signal(signal.SIGINT)
     said, complained = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 1, said
-    assert b"missing    300 messages, in 300 copies" in said
+    assert b"missing    900 messages, in 900 copies" in said
     assert b"it is being stopped" in complained
     assert (await operation(world))["state"] == "stopped"
     await world.quiet()
     there = len(missed(world, "9003"))
-    assert 5 < there < 300
-    assert await plan(operator) == (300 - there, 300 - there)
+    assert 5 < there < 900
+    assert await plan(operator) == (900 - there, 900 - there)
 
 
 async def test_a_channel_without_history(world: World, operator: Shell) -> None:
