@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from syncd.store.schema import UtcTime
+from syncd.store.times import UtcTime
 
 revision: str = "0003"
 down_revision: str | None = "0002"

@@ -44,7 +44,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
-from syncd.store.schema import UtcTime
+from syncd.store.times import UtcTime
 
 Row = dict[str, Any]
 Condition = ColumnElement[bool] | TextClause
